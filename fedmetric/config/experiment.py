@@ -1,0 +1,117 @@
+"""The Experiment: everything that decides the result of a run, and nothing about the machine it runs on.
+
+Where the images lie, how many worker processes train and which engine carries the messages are not in here: the same
+experiment gives the same weights whatever they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fedmetric.config.choice import choice
+from fedmetric.options import Count, Fraction, NonNegative, Positive, Whole
+from fedmetric.registry import Component, backbones, objectives, partitioners, rules, sources, views
+
+if TYPE_CHECKING:
+    SourceChoice = PartitionerChoice = ViewsChoice = BackboneChoice = ObjectiveChoice = RuleChoice = Component
+else:
+    SourceChoice = choice(sources)
+    PartitionerChoice = choice(partitioners)
+    ViewsChoice = choice(views)
+    BackboneChoice = choice(backbones)
+    ObjectiveChoice = choice(objectives)
+    RuleChoice = choice(rules)
+
+
+class Section(BaseModel):
+    """A table of the experiment: frozen, and closed to keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Federation(Section):
+    """How many rounds, which clients take part in each, and how their updates become one model."""
+
+    rule: RuleChoice = Field("fedavg", validate_default=True, description="federation rule: both halves of the algorithm")
+    rounds: Whole = Field(10, description="server rounds; 0 evaluates the untrained model")
+    clients_per_round: Count | None = Field(None, description="cohort size drawn each round; absent means every client")
+    min_success: Fraction = Field(0.5, description="a round that loses more than this share of its cohort ends the run")
+
+
+class Local(Section):
+    """What one client does in one round."""
+
+    epochs: Count = Field(1, description="passes over the client's images in one round")
+    batch_size: int = Field(64, ge=2, description="images in a batch; a smaller client shrinks its batch and says so")
+    optimiser: Literal["adam", "adamw", "sgd"] = Field("adam", description="local optimiser, created anew each round")
+    lr: Positive = Field(1e-3, description="learning rate of the first round")
+    schedule: Literal["constant", "cosine"] = Field("cosine", description="learning rate over server rounds, constant inside one")
+    warmup_rounds: Whole = Field(0, description="rounds over which the learning rate rises linearly to lr")
+    momentum: Fraction = Field(0.9, description="momentum of sgd; adam keeps its own")
+    weight_decay: NonNegative = Field(0.0, description="decay of weights of two or more dimensions; never of norms and biases")
+
+
+class Evaluation(Section):
+    """What the central evaluator measures, on classes nobody trains on."""
+
+    on: Literal["held-out", "validation"] = Field("held-out", description="which classes; tune on validation only")
+    every: Whole = Field(5, description="rounds between evaluations; 0 measures only after the last round")
+    few_shot: tuple[str, ...] = Field(
+        ("5w1s", "5w5s", "20w1s", "20w5s"), description="episodes as N-way K-shot, such as '5w1s'"
+    )
+    episodes: Count = Field(600, description="episodes for each few-shot figure")
+    queries: Count = Field(15, description="query images of each class in an episode")
+    neighbours: Count = Field(200, description="k of the weighted nearest-neighbour classifier")
+    temperature: Positive = Field(0.1, description="temperature of the weighted nearest-neighbour classifier")
+
+    @model_validator(mode="after")
+    def _episodes_are_written_as_ways_and_shots(self) -> Self:
+        for text in self.few_shot:
+            ways, _, shots = text.removesuffix("s").partition("w")
+            if not (text.endswith("s") and ways.isdigit() and shots.isdigit() and int(ways) >= 2 and int(shots) >= 1):
+                raise ValueError(f"few_shot {text!r} is not of the form 5w1s (at least 2 ways, at least 1 shot)")
+        return self
+
+
+class Experiment(Section):
+    """One run of fedmetric, from the data to the evaluation."""
+
+    name: str = Field("experiment", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run folder")
+    seed: Whole = Field(1, description="every random choice derives from it")
+    image_size: int = Field(28, ge=8, le=512, description="images are resized to this many pixels on each side")
+    validation_classes: Fraction = Field(
+        0.0, description="share of the training groups kept from every client to tune on, class-disjoint"
+    )
+    checkpoint_every: Whole = Field(10, description="rounds between checkpoints; 0 keeps only the last")
+    data: SourceChoice = Field("glyphs", validate_default=True, description="where images and classes come from")
+    partition: PartitionerChoice = Field("natural", validate_default=True, description="which client holds which image")
+    views: ViewsChoice = Field("glyphs", validate_default=True, description="augmentation of whole batches")
+    model: BackboneChoice = Field("conv4", validate_default=True, description="the embedding network")
+    objective: ObjectiveChoice = Field("simclr", validate_default=True, description="what a client minimises")
+    federation: Federation = Field(default_factory=Federation, description=Federation.__doc__)
+    local: Local = Field(default_factory=Local, description=Local.__doc__)
+    evaluation: Evaluation = Field(default_factory=Evaluation, description=Evaluation.__doc__)
+
+    @model_validator(mode="after")
+    def _validation_needs_classes(self) -> Self:
+        if self.evaluation.on == "validation" and self.validation_classes == 0:
+            raise ValueError("evaluation.on = 'validation' needs validation_classes above 0, for example 0.2")
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every value, defaults included, as plain TOML types; keys without a value are left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def to_toml(self) -> str:
+        """Write the resolved experiment as TOML; reading it back gives an equal experiment."""
+        return tomli_w.dumps(self.resolved())
+
+    def fingerprint(self) -> str:
+        """Return the sha256 of the resolved experiment without its name, as 64 hex digits."""
+        content = {key: value for key, value in self.resolved().items() if key != "name"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

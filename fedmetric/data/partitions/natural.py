@@ -1,0 +1,4 @@
+from fedmetric.registry import partitioners
+@partitioners.register("natural")
+class Natural:
+    """nat"""

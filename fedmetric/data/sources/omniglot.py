@@ -1,0 +1,70 @@
+"""Omniglot: 1,623 handwritten characters of 50 alphabets, each drawn by 20 people.
+
+Lake, Salakhutdinov, Tenenbaum, Human-level concept learning through probabilistic program induction, Science 2015. The
+authors' split is kept: learn on the 30 background alphabets, hold out the 659 characters of the 20 evaluation alphabets.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fedmetric.data.base import Allocate, Dataset, ImageSet, Skipped, Source
+from fedmetric.data.decode import decode_files
+from fedmetric.data.listing import grouping, listing_key, table
+from fedmetric.errors import DataError
+from fedmetric.registry import sources
+
+FOLDERS = {"train": "images_background", "held_out": "images_evaluation"}
+
+
+@sources.register("omniglot")
+class Omniglot(Source):
+    """Read the folder tree that torchvision's Omniglot unpacks (omniglot-py), or the same tree elsewhere; ink is 255.
+
+    Groupings: "alphabet" (30 in training), "drawer" (the pair of alphabet and drawer: the same number is another person in
+    another alphabet, so 600) and "mixed" (drawer numbers 1 to 20 over all alphabets, which mixes people).
+    """
+
+    def _folder(self) -> Path:
+        root = self.require_root("omniglot")
+        for place in (root / "omniglot-py", root / "omniglot", root):
+            if all((place / folder).is_dir() for folder in FOLDERS.values()):
+                return place
+        wanted = " and ".join(FOLDERS.values())
+        raise DataError(f"omniglot: no folders {wanted} in {root}, {root / 'omniglot-py'} or {root / 'omniglot'}")
+
+    def _files(self, split: str) -> list[Path]:
+        return sorted((self._folder() / FOLDERS[split]).glob("*/*/*.png"))
+
+    def key(self) -> str:
+        """Describe the two folders' files; see `Source.key`."""
+        return listing_key(self._folder(), [path for split in FOLDERS for path in self._files(split)])
+
+    def read(self, image_size: int, allocate: Allocate) -> Dataset:
+        """Decode both splits; see `Source.read`."""
+        sets: dict[str, ImageSet] = {}
+        skipped: list[Skipped] = []
+        for split in FOLDERS:
+            paths = self._files(split)
+            if not paths:
+                raise DataError(f"omniglot: no alphabet/character/*.png in {self._folder() / FOLDERS[split]}")
+            images = allocate(split, (len(paths), image_size, image_size, 1))
+            kept, bad = decode_files(paths, self._folder(), image_size, 1, images, invert=True)
+            skipped += bad
+            paths = [paths[index] for index in kept]
+            alphabets = [path.parts[-3] for path in paths]
+            drawers = [path.stem.rpartition("_")[2] for path in paths]
+            classes, labels = table([f"{path.parts[-3]}/{path.parts[-2]}" for path in paths])
+            sets[split] = ImageSet(
+                "omniglot",
+                images[: len(kept)],
+                labels,
+                classes,
+                {
+                    "alphabet": grouping(alphabets),
+                    "drawer": grouping([f"{a}/{d}" for a, d in zip(alphabets, drawers, strict=True)]),
+                    "mixed": grouping([f"drawer {d}" for d in drawers]),
+                },
+            )
+        return Dataset(sets["train"], sets["held_out"], tuple(skipped))
+

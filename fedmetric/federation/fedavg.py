@@ -1,0 +1,4 @@
+from fedmetric.registry import rules
+@rules.register("fedavg")
+class FedAvg:
+    """avg"""

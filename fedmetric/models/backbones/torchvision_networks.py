@@ -1,0 +1,74 @@
+"""Backbones from torchvision: ResNet-18 with the stem for small images, and any classifier by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+from torchvision import models
+
+from fedmetric.errors import ConfigError
+from fedmetric.models.norms import replace_batch_norm
+from fedmetric.options import Literal
+from fedmetric.registry import backbones, nearest
+
+
+@backbones.register("resnet18")
+def resnet18(in_channels: int, image_size: int, *, norm: Literal["batch", "group"] = "batch") -> nn.Module:
+    """Build ResNet-18 with a 3x3 stem and no first pooling (He et al., CVPR 2016, section 4.2), D = 512.
+
+    Args:
+        in_channels: channels of the images.
+        image_size: side of the images in pixels; any.
+        norm: "batch" for BatchNorm, "group" for GroupNorm.
+    """
+    network = models.resnet18(weights=None)
+    network.conv1 = nn.Conv2d(in_channels, 64, 3, stride=1, padding=1, bias=False)
+    network.maxpool = nn.Identity()
+    network.fc = nn.Identity()
+    return replace_batch_norm(network) if norm == "group" else network
+
+
+@backbones.register("torchvision")
+def torchvision_classifier(
+    in_channels: int, image_size: int, *, arch: str = "resnet34", norm: Literal["batch", "group"] = "batch"
+) -> nn.Module:
+    """Build any torchvision classifier with random weights and without its last linear layer.
+
+    Args:
+        in_channels: channels of the images; the first convolution is rebuilt when it differs.
+        image_size: side of the images in pixels.
+        arch: torchvision's name, such as "mobilenet_v3_small".
+        norm: "batch" keeps the network's layers, "group" replaces BatchNorm by GroupNorm.
+    """
+    known = [name for name in models.list_models() if "." not in name and "/" not in name]
+    classifiers = models.list_models(module=models)
+    if arch not in classifiers:
+        raise ConfigError(f"model.arch: torchvision has no classifier '{arch}'{nearest(arch, known)}")
+    extra = {"image_size": image_size} if arch.startswith("vit_") else {}
+    network = models.get_model(arch, weights=None, **extra)
+    parent, name, last = list(_placed(network, nn.Linear))[-1]
+    setattr(parent, name, nn.Identity())
+    parent, name, first = next(iter(_placed(network, nn.Conv2d)))
+    if first.in_channels != in_channels:
+        setattr(parent, name, _with_channels(first, in_channels))
+    return replace_batch_norm(network) if norm == "group" else network
+
+
+def _placed(module: nn.Module, kind: type[nn.Module]) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+    """Yield every layer of a kind with its parent and its name there, in the order of definition."""
+    for name, child in module.named_children():
+        if isinstance(child, kind):
+            yield module, name, child
+        yield from _placed(child, kind)
+
+
+def _with_channels(layer: nn.Conv2d, channels: int) -> nn.Conv2d:
+    return nn.Conv2d(
+        channels,
+        layer.out_channels,
+        layer.kernel_size,  # type: ignore[arg-type]
+        layer.stride,  # type: ignore[arg-type]
+        layer.padding,  # type: ignore[arg-type]
+        bias=layer.bias is not None,
+    )
