@@ -12,15 +12,18 @@ from fedmetric.registry import EXTERNAL, ExternalComponent, Registry, nearest
 EXTERNAL_TAG = "module:name"
 
 
-def choice(registry: Registry) -> Any:
+def choice(registry: Registry, default: str) -> Any:
     """Build the pydantic type of a section: one model for each registered name, told apart by the key `name`.
 
-    A bare string stands for a table that holds only the name. Unknown names are refused with the nearest known one.
+    A bare string stands for a table that holds only the name, and a table without a name for the default with other options.
+    Unknown names are refused with the nearest known one.
     """
 
     def expand(section: Any) -> Any:
         if isinstance(section, str):
             section = {"name": section}
+        if isinstance(section, dict) and "name" not in section:
+            section = {"name": default, **section}
         name = section.get("name") if isinstance(section, dict) else getattr(section, "name", None)
         if not isinstance(name, str):
             raise PydanticCustomError("choice_missing", "{kind} is missing its name", {"kind": registry.kind})

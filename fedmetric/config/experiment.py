@@ -20,12 +20,12 @@ from fedmetric.registry import Component, backbones, objectives, partitioners, r
 if TYPE_CHECKING:
     SourceChoice = PartitionerChoice = ViewsChoice = BackboneChoice = ObjectiveChoice = RuleChoice = Component
 else:
-    SourceChoice = choice(sources)
-    PartitionerChoice = choice(partitioners)
-    ViewsChoice = choice(views)
-    BackboneChoice = choice(backbones)
-    ObjectiveChoice = choice(objectives)
-    RuleChoice = choice(rules)
+    SourceChoice = choice(sources, default="glyphs")
+    PartitionerChoice = choice(partitioners, default="natural")
+    ViewsChoice = choice(views, default="glyphs")
+    BackboneChoice = choice(backbones, default="conv4")
+    ObjectiveChoice = choice(objectives, default="simclr")
+    RuleChoice = choice(rules, default="fedavg")
 
 
 class Section(BaseModel):
@@ -37,10 +37,10 @@ class Section(BaseModel):
 class Federation(Section):
     """How many rounds, which clients take part in each, and how their updates become one model."""
 
-    rule: RuleChoice = Field("fedavg", validate_default=True, description="federation rule: both halves of the algorithm")
+    rule: RuleChoice = Field({}, validate_default=True, description="federation rule: both halves of the algorithm")
     rounds: Whole = Field(10, description="server rounds; 0 evaluates the untrained model")
     clients_per_round: Count | None = Field(None, description="cohort size drawn each round; absent means every client")
-    min_success: Fraction = Field(0.5, description="a round that loses more than this share of its cohort ends the run")
+    max_lost: Fraction = Field(0.5, description="a round that loses more than this share of its cohort ends the run")
 
 
 class Local(Section):
@@ -88,11 +88,11 @@ class Experiment(Section):
         0.0, description="share of the training groups kept from every client to tune on, class-disjoint"
     )
     checkpoint_every: Whole = Field(10, description="rounds between checkpoints; 0 keeps only the last")
-    data: SourceChoice = Field("glyphs", validate_default=True, description="where images and classes come from")
-    partition: PartitionerChoice = Field("natural", validate_default=True, description="which client holds which image")
-    views: ViewsChoice = Field("glyphs", validate_default=True, description="augmentation of whole batches")
-    model: BackboneChoice = Field("conv4", validate_default=True, description="the embedding network")
-    objective: ObjectiveChoice = Field("simclr", validate_default=True, description="what a client minimises")
+    data: SourceChoice = Field({}, validate_default=True, description="where images and classes come from")
+    partition: PartitionerChoice = Field({}, validate_default=True, description="which client holds which image")
+    views: ViewsChoice = Field({}, validate_default=True, description="augmentation of whole batches")
+    model: BackboneChoice = Field({}, validate_default=True, description="the embedding network")
+    objective: ObjectiveChoice = Field({}, validate_default=True, description="what a client minimises")
     federation: Federation = Field(default_factory=Federation, description=Federation.__doc__)
     local: Local = Field(default_factory=Local, description=Local.__doc__)
     evaluation: Evaluation = Field(default_factory=Evaluation, description=Evaluation.__doc__)

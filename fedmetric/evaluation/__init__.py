@@ -1,0 +1,1 @@
+"""Central evaluation on classes that nobody trains on: retrieval, few-shot, transfer and diagnostics."""

@@ -1,0 +1,1 @@
+"""Partitioners: one file for each way to divide images among clients."""

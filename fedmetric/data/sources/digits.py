@@ -15,8 +15,9 @@ HELD_OUT = (1, 3, 8, 9)
 class Digits(Source):
     """Learn on 0 2 4 5 6 7, hold out 1 3 8 9; nothing to download.
 
-    Not the default: at 8x8 raw pixels are already close to the ceiling and self-supervision hardly beats them (5-way 1-shot 61.6
-    against 59.0, Recall@1 97.5 against 98.3 in a first measurement). There are no natural groups: partition with iid or dirichlet.
+    Not the default: at 8x8 raw pixels are already close to the ceiling and self-supervision hardly beats them (5-way
+    1-shot 61.6 against 59.0, Recall@1 97.5 against 98.3 in a first measurement). There are no natural groups: partition
+    with iid or dirichlet.
     """
 
     def key(self) -> str:

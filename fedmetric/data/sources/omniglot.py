@@ -1,7 +1,8 @@
 """Omniglot: 1,623 handwritten characters of 50 alphabets, each drawn by 20 people.
 
 Lake, Salakhutdinov, Tenenbaum, Human-level concept learning through probabilistic program induction, Science 2015. The
-authors' split is kept: learn on the 30 background alphabets, hold out the 659 characters of the 20 evaluation alphabets.
+authors' split is kept: learn on the 30 background alphabets, hold out the 659 characters of the 20 evaluation
+alphabets.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from fedmetric.data.base import Allocate, Dataset, ImageSet, Skipped, Source
 from fedmetric.data.decode import decode_files
+from fedmetric.data.download import download_or_explain
 from fedmetric.data.listing import grouping, listing_key, table
 from fedmetric.errors import DataError
 from fedmetric.registry import sources
@@ -21,17 +23,28 @@ FOLDERS = {"train": "images_background", "held_out": "images_evaluation"}
 class Omniglot(Source):
     """Read the folder tree that torchvision's Omniglot unpacks (omniglot-py), or the same tree elsewhere; ink is 255.
 
-    Groupings: "alphabet" (30 in training), "drawer" (the pair of alphabet and drawer: the same number is another person in
-    another alphabet, so 600) and "mixed" (drawer numbers 1 to 20 over all alphabets, which mixes people).
+    Groupings: "alphabet" (30 in training), "drawer" (the pair of alphabet and drawer: the same number is another person
+    in another alphabet, so 600) and "mixed" (drawer numbers 1 to 20 over all alphabets, which mixes people).
     """
 
-    def _folder(self) -> Path:
+    def _find(self) -> Path | None:
         root = self.require_root("omniglot")
         for place in (root / "omniglot-py", root / "omniglot", root):
             if all((place / folder).is_dir() for folder in FOLDERS.values()):
                 return place
-        wanted = " and ".join(FOLDERS.values())
-        raise DataError(f"omniglot: no folders {wanted} in {root}, {root / 'omniglot-py'} or {root / 'omniglot'}")
+        return None
+
+    def _folder(self) -> Path:
+        if (found := self._find()) is None:
+            root = self.require_root("omniglot")
+            both = "{" + ",".join(FOLDERS.values()) + "}"
+            download_or_explain(
+                "omniglot", root, [place / both for place in (root / "omniglot-py", root / "omniglot", root)]
+            )
+            found = self._find()
+        if found is None:
+            raise DataError(f"omniglot: folders are still missing in {self.root} after the download")
+        return found
 
     def _files(self, split: str) -> list[Path]:
         return sorted((self._folder() / FOLDERS[split]).glob("*/*/*.png"))
@@ -67,4 +80,3 @@ class Omniglot(Source):
                 },
             )
         return Dataset(sets["train"], sets["held_out"], tuple(skipped))
-

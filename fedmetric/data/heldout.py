@@ -1,0 +1,68 @@
+"""Classes kept from every client to tune on, apart from the held-out classes that are reported."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmetric.data.base import Dataset, ImageSet, check_disjoint
+from fedmetric.errors import ConfigError
+from fedmetric.seeds import numpy_generator
+
+
+def training_and_validation(
+    dataset: Dataset, share: float, grouping_of_partition: str | None, seed: int
+) -> tuple[ImageSet, ImageSet]:
+    """Take a share of the training groups away from all clients, class-disjoint.
+
+    Groups are those of the partition's grouping or else of the set's first, if no class lies in two of them
+    (alphabets); failing both, single classes are taken.
+
+    Args:
+        dataset: the data set; only its training images are divided.
+        share: share of the groups to keep away, rounded, but at least one; 0 keeps none.
+        grouping_of_partition: the name of the grouping that the natural partition uses; None or "" for another
+            partition.
+        seed: the experiment's seed.
+
+    Returns:
+        What the clients share and what is validated on; both keep the class indices of the whole.
+
+    Raises:
+        ConfigError: some image has no label, or nothing would be left to train on.
+    """
+    images = dataset.train
+    if share == 0:
+        return images, images.subset(np.empty(0, dtype=np.int64))
+    if len(images) == 0 or images.labels.min() < 0:
+        raise ConfigError(
+            f"validation_classes = {share} needs labels, but {images.name} has images without; set it to 0"
+        )
+    what, codes = _groups(images, grouping_of_partition)
+    present = np.unique(codes)
+    taken = max(1, round(share * len(present)))
+    if taken >= len(present):
+        raise ConfigError(
+            f"validation_classes = {share} takes {taken} of {len(present)} {what} of {images.name} and leaves none to "
+            "train on; lower it"
+        )
+    chosen = numpy_generator(seed, "validation classes").choice(present, size=taken, replace=False)
+    away = np.isin(codes, chosen)
+    train, validation = images.subset(np.flatnonzero(~away)), images.subset(np.flatnonzero(away))
+    check_disjoint(train.present_classes(), validation.present_classes(), images.name)
+    return train, validation
+
+
+def _groups(images: ImageSet, preferred: str | None) -> tuple[str, NDArray[np.int64]]:
+    """Return what is taken away, in words, and the group of every image."""
+    for name in (preferred, next(iter(images.groupings), None)):
+        if name and name in images.groupings:
+            codes = images.groupings[name].codes
+            if len(np.unique(codes)) > 1 and _class_disjoint(codes, images.labels):
+                return f"groups by {name}", codes
+    return "classes", images.labels
+
+
+def _class_disjoint(codes: NDArray[np.int64], labels: NDArray[np.int64]) -> bool:
+    pairs = np.unique(np.stack([labels, codes]), axis=1)
+    return bool(pairs.shape[1] == len(np.unique(labels)))

@@ -1,0 +1,65 @@
+"""The trained model as files: weights as safetensors beside everything needed to use and to judge them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedmetric.arrays import Arrays, load_arrays, save_arrays, sha256_of
+from fedmetric.config import Experiment, parse_experiment
+from fedmetric.errors import FedmetricError
+from fedmetric.models.embedder import Embedder, build_embedder
+
+WEIGHTS, ABOUT = "model.safetensors", "model.json"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network with the experiment that made it.
+
+    Attributes:
+        embedder: the network, in eval mode.
+        experiment: what trained it.
+        channels: channels of the images it takes.
+        class_hashes: of the classes it was trained on.
+    """
+
+    embedder: Embedder
+    experiment: Experiment
+    channels: int
+    class_hashes: tuple[str, ...]
+
+
+def save_model(folder: Path, experiment: Experiment, channels: int, shared: Arrays, class_hashes: tuple[str, ...]) -> None:
+    """Write the weights and their description."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_arrays(folder / WEIGHTS, shared)
+    about = {
+        "experiment": experiment.to_toml(),
+        "channels": channels,
+        "transform": {"size": experiment.image_size, "range": [0.0, 1.0], "layout": "CHW"},
+        "embedding": "backbone output, flattened, unit norm",
+        "weights_sha256": sha256_of(shared),
+        "trained_class_hashes": list(class_hashes),
+    }
+    (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def load_model(folder: Path) -> Model:
+    """Read a model folder.
+
+    Raises:
+        FedmetricError: files are missing, or the weights are not those described.
+    """
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FedmetricError(f"{folder}: not a model folder: {error}") from error
+    shared = load_arrays(folder / WEIGHTS)
+    if sha256_of(shared) != about["weights_sha256"]:
+        raise FedmetricError(f"{folder / WEIGHTS} does not match the sha256 in {ABOUT}")
+    experiment = parse_experiment(about["experiment"], str(folder / ABOUT))
+    embedder = build_embedder(experiment, about["channels"])
+    embedder.load_shared(shared)
+    return Model(embedder.eval(), experiment, about["channels"], tuple(about["trained_class_hashes"]))

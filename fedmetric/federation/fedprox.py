@@ -1,0 +1,34 @@
+"""FedProx.
+
+Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith, Federated Optimization in Heterogeneous Networks, MLSys 2020, equation 2: clients
+minimise F_k(w) + mu/2 ||w - w_t||^2. The server averages as FedAvg does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from fedmetric.federation.base import FederationRule, Memory
+from fedmetric.options import NonNegative
+from fedmetric.registry import rules
+
+
+@rules.register("fedprox")
+class FedProx(FederationRule):
+    """Pull every client's weights towards the server's during local training."""
+
+    def __init__(self, *, mu: NonNegative = 0.01) -> None:
+        """Set the strength of the pull.
+
+        Args:
+            mu: weight of the proximal term; 0 is FedAvg, and ever larger values keep clients at the server's weights.
+        """
+        self.mu = mu
+
+    def correct(self, parameters: Mapping[str, Tensor], start: Mapping[str, Tensor], memory: Memory) -> None:
+        """Add the gradient of the proximal term, mu (w - w_t); see `FederationRule.correct`."""
+        for name, parameter in parameters.items():
+            if parameter.grad is not None and name in start:
+                parameter.grad.add_(parameter.detach() - start[name], alpha=self.mu)

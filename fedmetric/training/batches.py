@@ -1,0 +1,59 @@
+"""Batches of views as a pure function of (seed, round, client, step)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedmetric.data.base import ImageSet
+from fedmetric.objectives.base import Batch, Objective
+from fedmetric.seeds import numpy_generator, torch_generator
+from fedmetric.views.base import Views
+
+
+def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """Turn (B, H, W, C) uint8 pixels into (B, C, H, W) float in [0, 1], channels last in memory."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(255)
+
+
+def batch_size_of(num_images: int, wanted: int) -> int:
+    """Return the batch size of a client: the wanted one, or all its images when it has fewer."""
+    return min(wanted, num_images)
+
+
+def batches(
+    images: ImageSet, objective: Objective, views: Views, batch_size: int, epochs: int, seed: int, round: int, client: int,
+    device: torch.device | str = "cpu",
+) -> Iterator[Batch]:  # fmt: skip
+    """Yield the batches of one client's round.
+
+    Each epoch visits the images in a new order and leaves out the last incomplete batch; images left out in one epoch have the
+    same chance as others in the next.
+
+    Args:
+        images: the client's images, at least one.
+        objective: tells how many views it wants and whether it needs labels.
+        views: draws the views.
+        batch_size: images in a batch; see `batch_size_of`.
+        epochs: passes over the images.
+        seed: the experiment's seed.
+        round: server round from 1.
+        client: index of the data partition.
+        device: where the views are made.
+    """
+    size = batch_size_of(len(images), batch_size)
+    step = 0
+    for epoch in range(epochs):
+        order = numpy_generator(seed, "order", round=round, client=client, step=epoch).permutation(len(images))
+        for start in range(0, len(order) - size + 1, size):
+            chosen = np.sort(order[start : start + size])
+            pixels = to_tensor(images.images[chosen], device)
+            generator = torch_generator(seed, "views", round=round, client=client, step=step)
+            drawn = tuple(views(pixels, generator) for _ in range(objective.num_views))
+            labels = torch.from_numpy(images.labels[chosen]).to(device) if objective.needs_labels else None
+            yield Batch(drawn, labels)
+            step += 1

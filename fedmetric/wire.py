@@ -1,0 +1,144 @@
+"""Flower records on the outside, typed requests and updates on the inside; nothing else in fedmetric packs or unpacks a message.
+
+A request holds the whole experiment: a client has no settings of its own that could silently stand in for a missing one, and a
+missing or different protocol number is an error reply.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MessageType, MetricRecord, RecordDict
+from numpy.typing import NDArray
+
+from fedmetric.arrays import Arrays
+from fedmetric.config import Experiment
+from fedmetric.errors import ProtocolError
+from fedmetric.federation.base import Update
+
+PROTOCOL = 1
+CLIENT_FAILED = 100
+"""Flower error code of a client that raised; codes below belong to Flower."""
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What the server asks of one client in one round.
+
+    Attributes:
+        experiment: the whole experiment.
+        round: server round from 1.
+        client: index of the data partition.
+        shared: the server's weights.
+        extra: the rule's broadcast.
+    """
+
+    experiment: Experiment
+    round: int
+    client: int
+    shared: Arrays
+    extra: Arrays
+
+
+@dataclass(frozen=True)
+class ClientFailure:
+    """Why a client could not do its part: `stage` is "request", "data", "training", "reply" or "transport"."""
+
+    client: int
+    round: int
+    stage: str
+    error: str
+
+    def __str__(self) -> str:
+        return f"client {self.client}, round {self.round}, {self.stage}: {self.error}"
+
+
+def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> ArrayRecord:
+    """Copy arrays into a Flower record."""
+    return ArrayRecord({name: Array(array) for name, array in arrays.items()})
+
+
+def unpack_arrays(content: RecordDict, name: str) -> Arrays:
+    """Read the record of this name as arrays; a record that is not there is empty, as Flower drops empty ones."""
+    record = content.array_records.get(name)
+    return {} if record is None else {key: value.numpy() for key, value in record.items()}
+
+
+def pack_request(request: TrainRequest) -> RecordDict:
+    """Turn a request into records."""
+    config = ConfigRecord(
+        {
+            "protocol": PROTOCOL,
+            "experiment": json.dumps(request.experiment.resolved(), sort_keys=True),
+            "round": request.round,
+            "client": request.client,
+        }
+    )
+    records = {"config": config, "shared": pack_arrays(request.shared), "extra": pack_arrays(request.extra)}
+    return RecordDict(records)  # type: ignore[arg-type]
+
+
+def unpack_request(content: RecordDict) -> TrainRequest:
+    """Read a request.
+
+    Raises:
+        ProtocolError: it was not written by this version of the protocol, or is incomplete.
+    """
+    config = content.config_records.get("config", ConfigRecord())
+    if config.get("protocol") != PROTOCOL:
+        raise ProtocolError(f"the server speaks protocol {config.get('protocol')}, this client {PROTOCOL}; install the same fedmetric")
+    try:
+        experiment = Experiment.model_validate_json(str(config["experiment"]))
+        round, client = int(config["round"]), int(config["client"])  # type: ignore[arg-type]
+    except (KeyError, ValueError) as error:
+        raise ProtocolError(f"the request is incomplete: {error}") from error
+    return TrainRequest(experiment, round, client, unpack_arrays(content, "shared"), unpack_arrays(content, "extra"))
+
+
+def pack_update(update: Update, round: int) -> RecordDict:
+    """Turn an update into records."""
+    config = ConfigRecord({"protocol": PROTOCOL, "client": update.client, "round": round})
+    metrics = MetricRecord({**{f"metric.{key}": float(value) for key, value in update.metrics.items()}, "num-examples": update.num_examples})
+    records = {"config": config, "metrics": metrics, "arrays": pack_arrays(update.arrays), "extra": pack_arrays(update.extra)}
+    return RecordDict(records)  # type: ignore[arg-type]
+
+
+def unpack_update(content: RecordDict, round: int, client: int) -> Update:
+    """Read the update that was asked of a client.
+
+    Raises:
+        ProtocolError: it belongs to another round or client, or is incomplete.
+    """
+    config = content.config_records.get("config", ConfigRecord())
+    given = (config.get("protocol"), config.get("round"), config.get("client"))
+    if given != (PROTOCOL, round, client):
+        raise ProtocolError(f"the reply is for (protocol, round, client) {given}, asked for {(PROTOCOL, round, client)}")
+    metrics = content.metric_records.get("metrics", MetricRecord())
+    count = metrics.get("num-examples")
+    if not isinstance(count, int) or count < 1:
+        raise ProtocolError(f"num-examples is {count!r}, a whole number of at least 1 is needed")
+    kept = {key.removeprefix("metric."): float(value) for key, value in metrics.items() if key.startswith("metric.")}  # type: ignore[arg-type]
+    return Update(client, unpack_arrays(content, "arrays"), count, unpack_arrays(content, "extra"), kept)
+
+
+def train_message(request: TrainRequest, node: int) -> Message:
+    """Build the message that carries a request to a node."""
+    return Message(pack_request(request), dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(request.round))
+
+
+def failure_reply(failure: ClientFailure, message: Message) -> Message:
+    """Build the error reply to a message."""
+    return Message(Error(CLIENT_FAILED, json.dumps(vars(failure))), reply_to=message)
+
+
+def read_failure(error: Error, round: int, client: int) -> ClientFailure:
+    """Read an error reply; one that Flower itself made is a failure of the transport."""
+    if error.code == CLIENT_FAILED and error.reason:
+        try:
+            return ClientFailure(**json.loads(error.reason))
+        except (ValueError, TypeError):
+            pass
+    return ClientFailure(client, round, "transport", f"error {error.code}: {error.reason or 'no reason given'}")

@@ -1,0 +1,30 @@
+"""The engine "local": clients in this process or in worker processes of this machine, with no ports and no network."""
+
+from __future__ import annotations
+
+from fedmetric.clients.app import app
+from fedmetric.runs import RunFolder
+from fedmetric.server.app import Emit, Report, serve
+from fedmetric.server.checkpoints import Checkpoint
+from fedmetric.simulations.engines.grid import LocalGrid
+from fedmetric.simulations.engines.inline import InlineWorkers
+from fedmetric.simulations.engines.processes import ProcessWorkers
+from fedmetric.training.site import Site
+
+
+def run_local(site: Site, folder: RunFolder, emit: Emit, workers: int, start: Checkpoint | None = None) -> Report:
+    """Run an experiment with this many workers; the result does not depend on how many.
+
+    Args:
+        site: the experiment and its data.
+        folder: the folder of the run.
+        emit: called with every event.
+        workers: client processes; 1 trains in this process.
+        start: a checkpoint to continue from.
+    """
+    crew = InlineWorkers(app) if workers == 1 else ProcessWorkers(workers)
+    try:
+        grid = LocalGrid(site.num_clients, crew)
+        return serve(grid, site, folder, emit, start, keeper=grid, window=crew.window)
+    finally:
+        crew.close()
