@@ -1,4 +1,4 @@
-"""Named weights outside torch: what travels between clients and server, and how they are compared, stored and hashed."""
+"""Named weights outside torch: what travels between clients and server; compared, stored and hashed here."""
 
 from __future__ import annotations
 

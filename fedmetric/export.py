@@ -31,7 +31,9 @@ class Model:
     class_hashes: tuple[str, ...]
 
 
-def save_model(folder: Path, experiment: Experiment, channels: int, shared: Arrays, class_hashes: tuple[str, ...]) -> None:
+def save_model(
+    folder: Path, experiment: Experiment, channels: int, shared: Arrays, class_hashes: tuple[str, ...]
+) -> None:
     """Write the weights and their description."""
     folder.mkdir(parents=True, exist_ok=True)
     save_arrays(folder / WEIGHTS, shared)

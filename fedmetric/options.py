@@ -1,7 +1,7 @@
 """Types for the keyword-only parameters of registered methods.
 
-A method's signature is its configuration: these aliases carry the allowed range, the registry reads them without importing
-the method, and the experiment file is checked against them before torch is loaded.
+A method's signature is its configuration: these aliases carry the allowed range, the registry reads them without
+importing the method, and the experiment file is checked against them before torch is loaded.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ A method registers itself with a decorator on its class or function:
     class SimCLR(Objective):
         def __init__(self, backbone_dim: int, *, temperature: Positive = 0.5) -> None: ...
 
-Positional parameters are handed in by the framework; keyword-only parameters are the method's options, with their types,
-defaults and ranges, in an experiment file. The registry parses the package's files (`ast`) and imports one only when it is used,
-so `fedmetric --help`, `list` and the checks of an experiment never load torch. A name of the form `package.module:attribute`
-reaches a method that lives outside fedmetric.
+Positional parameters are handed in by the framework; keyword-only parameters are the method's options, with their
+types, defaults and ranges, in an experiment file. The registry parses the package's files (`ast`) and imports one
+only when it is used, so `fedmetric --help`, `list` and the checks of an experiment never load torch. A name of the
+form `package.module:attribute` reaches a method that lives outside fedmetric.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class ExternalComponent(Component):
 
 
 def _options_model(entry: Entry) -> type[BaseModel]:
-    """Turn the source text of a signature into a pydantic model, evaluating it in the names of `fedmetric.options` only."""
+    """Turn the source text of a signature into a pydantic model; names are those of `fedmetric.options` only."""
     names = {key: value for key, value in vars(options).items() if not key.startswith("__")}
     fields: dict[str, Any] = {"name": (options.Literal[entry.name], entry.name)}
     for parameter in entry.parameters:

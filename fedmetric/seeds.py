@@ -20,7 +20,8 @@ def derive_seed(seed: int, purpose: str, *, round: int = 0, client: int = 0, ste
 
     Args:
         seed: the experiment's seed.
-        purpose: what the numbers are for, such as "views" or "cohort"; equal coordinates with another purpose are independent.
+        purpose: what the numbers are for, such as "views" or "cohort"; equal coordinates with another purpose are
+            independent.
         round: server round from 1; 0 for choices made outside rounds.
         client: index of the data partition.
         step: local step from 0 within the round.
@@ -30,17 +31,13 @@ def derive_seed(seed: int, purpose: str, *, round: int = 0, client: int = 0, ste
     return int.from_bytes(digest, "big") >> 1
 
 
-def torch_generator(
-    seed: int, purpose: str, *, round: int = 0, client: int = 0, step: int = 0
-) -> torch.Generator:
+def torch_generator(seed: int, purpose: str, *, round: int = 0, client: int = 0, step: int = 0) -> torch.Generator:
     """Return a CPU torch generator for one random choice; see `derive_seed`."""
     import torch
 
     return torch.Generator().manual_seed(derive_seed(seed, purpose, round=round, client=client, step=step))
 
 
-def numpy_generator(
-    seed: int, purpose: str, *, round: int = 0, client: int = 0, step: int = 0
-) -> np.random.Generator:
+def numpy_generator(seed: int, purpose: str, *, round: int = 0, client: int = 0, step: int = 0) -> np.random.Generator:
     """Return a NumPy generator for one random choice; see `derive_seed`."""
     return np.random.default_rng(derive_seed(seed, purpose, round=round, client=client, step=step))

@@ -1,7 +1,8 @@
-"""Flower records on the outside, typed requests and updates on the inside; nothing else in fedmetric packs or unpacks a message.
+"""Flower records on the outside, typed requests and updates on the inside; nothing else in fedmetric packs or
+unpacks a message.
 
-A request holds the whole experiment: a client has no settings of its own that could silently stand in for a missing one, and a
-missing or different protocol number is an error reply.
+A request holds the whole experiment: a client has no settings of its own that could silently stand in for a missing
+one, and a missing or different protocol number is an error reply.
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ def unpack_request(content: RecordDict) -> TrainRequest:
     """
     config = content.config_records.get("config", ConfigRecord())
     if config.get("protocol") != PROTOCOL:
-        raise ProtocolError(f"the server speaks protocol {config.get('protocol')}, this client {PROTOCOL}; install the same fedmetric")
+        raise ProtocolError(
+            f"the server speaks protocol {config.get('protocol')!r}, this client {PROTOCOL}; install the same fedmetric"
+        )
     try:
         experiment = Experiment.model_validate_json(str(config["experiment"]))
         round, client = int(config["round"]), int(config["client"])  # type: ignore[arg-type]
@@ -101,8 +104,18 @@ def unpack_request(content: RecordDict) -> TrainRequest:
 def pack_update(update: Update, round: int) -> RecordDict:
     """Turn an update into records."""
     config = ConfigRecord({"protocol": PROTOCOL, "client": update.client, "round": round})
-    metrics = MetricRecord({**{f"metric.{key}": float(value) for key, value in update.metrics.items()}, "num-examples": update.num_examples})
-    records = {"config": config, "metrics": metrics, "arrays": pack_arrays(update.arrays), "extra": pack_arrays(update.extra)}
+    metrics = MetricRecord(
+        {
+            **{f"metric.{key}": float(value) for key, value in update.metrics.items()},
+            "num-examples": update.num_examples,
+        }
+    )
+    records = {
+        "config": config,
+        "metrics": metrics,
+        "arrays": pack_arrays(update.arrays),
+        "extra": pack_arrays(update.extra),
+    }
     return RecordDict(records)  # type: ignore[arg-type]
 
 
@@ -115,7 +128,9 @@ def unpack_update(content: RecordDict, round: int, client: int) -> Update:
     config = content.config_records.get("config", ConfigRecord())
     given = (config.get("protocol"), config.get("round"), config.get("client"))
     if given != (PROTOCOL, round, client):
-        raise ProtocolError(f"the reply is for (protocol, round, client) {given}, asked for {(PROTOCOL, round, client)}")
+        raise ProtocolError(
+            f"the reply is for (protocol, round, client) {given}, asked for {(PROTOCOL, round, client)}"
+        )
     metrics = content.metric_records.get("metrics", MetricRecord())
     count = metrics.get("num-examples")
     if not isinstance(count, int) or count < 1:

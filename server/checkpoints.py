@@ -89,9 +89,17 @@ def load_checkpoint(place: Path) -> Checkpoint:
     for name, digest in meta["sha256"].items():
         if sha256_of(sets[name]) != digest:
             raise FedmetricError(f"{place}: {name}.safetensors was changed after it was written")
-    memories = {int(name.removeprefix("clients/")): arrays for name, arrays in sets.items() if name.startswith("clients/")}
+    memories = {
+        int(name.removeprefix("clients/")): arrays for name, arrays in sets.items() if name.startswith("clients/")
+    }
     return Checkpoint(
-        meta["round"], sets["shared"], sets["state"], memories, meta["fingerprint"], tuple(meta["class_hashes"]), meta["seconds"]
+        meta["round"],
+        sets["shared"],
+        sets["state"],
+        memories,
+        meta["fingerprint"],
+        tuple(meta["class_hashes"]),
+        meta["seconds"],
     )
 
 

@@ -22,7 +22,8 @@ def draw_cohort(seed: int, round: int, num_clients: int, size: int | None) -> li
         return list(range(num_clients))
     if size > num_clients:
         raise ConfigError(
-            f"federation.clients_per_round={size} but the partition has {num_clients} clients; lower it, or leave it out for all"
+            f"federation.clients_per_round={size} but the partition has {num_clients} clients; "
+            "lower it, or leave it out for all"
         )
     chosen = numpy_generator(seed, "cohort", round=round).choice(num_clients, size=size, replace=False)
     return sorted(int(client) for client in chosen)

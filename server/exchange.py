@@ -18,7 +18,11 @@ POLL_SECONDS = 0.05
 
 
 def exchange(
-    grid: Grid, nodes: Sequence[int], cohort: Sequence[int], request_for: Callable[[int], TrainRequest], window: int | None
+    grid: Grid,
+    nodes: Sequence[int],
+    cohort: Sequence[int],
+    request_for: Callable[[int], TrainRequest],
+    window: int | None,
 ) -> Iterator[Update | ClientFailure]:
     """Yield each client's update or failure, in the order of the cohort.
 
@@ -27,7 +31,8 @@ def exchange(
         nodes: the node that holds each partition, by client index.
         cohort: clients of the round.
         request_for: builds the request to one client.
-        window: messages under way at a time; None sends all at once. Requests and replies in memory are at most this many.
+        window: messages under way at a time; None sends all at once. Requests and replies in memory are at most this
+            many.
     """
     waiting = deque(cohort)
     under_way: deque[tuple[TrainRequest, str]] = deque()
@@ -56,4 +61,3 @@ def _read(reply: Message, request: TrainRequest) -> Update | ClientFailure:
         return update
     except ProtocolError as error:
         return ClientFailure(request.client, request.round, "reply", str(error))
-

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from fedmetric.server.cohort import draw_cohort
+from fedmetric.server.exchange import exchange
 from flwr.serverapp import Grid
 
 from fedmetric.arrays import Arrays, num_bytes
 from fedmetric.config import Experiment
 from fedmetric.errors import TooFewClientsError
 from fedmetric.federation.base import FederationRule, State
-from fedmetric.server.cohort import draw_cohort
-from fedmetric.server.exchange import exchange
 from fedmetric.wire import ClientFailure, TrainRequest
 
 
 @dataclass(frozen=True)
 class Clients:
-    """The way to the clients: Flower's grid, the node of each partition, and how many messages may be under way (None: all)."""
+    """The way to the clients: a grid, the node of each partition, and the messages under way at a time (None: all)."""
 
     grid: Grid
     nodes: Sequence[int]
@@ -57,7 +57,8 @@ def run_round(
     """Run one round.
 
     Raises:
-        TooFewClientsError: more of the cohort was lost than the experiment allows; the first client's error is in the message.
+        TooFewClientsError: more of the cohort was lost than the experiment allows; the first client's error is in
+            the message.
     """
     cohort = draw_cohort(experiment.seed, round, len(clients.nodes), experiment.federation.clients_per_round)
     broadcast = rule.broadcast(state)
@@ -92,6 +93,6 @@ def check_enough(cohort: int, failures: Sequence[ClientFailure], max_lost: float
     """
     if failures and (len(failures) == cohort or len(failures) > max_lost * cohort):
         raise TooFewClientsError(
-            f"round {round} lost {len(failures)} of {cohort} clients, more than federation.max_lost={max_lost:g} allows; "
-            f"the first: {failures[0]}"
+            f"round {round} lost {len(failures)} of {cohort} clients, more than federation.max_lost={max_lost:g} "
+            f"allows; the first: {failures[0]}"
         )

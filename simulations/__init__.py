@@ -1,0 +1,1 @@
+"""Engines, presets and benchmarks."""

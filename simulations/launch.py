@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from fedmetric.config import Experiment
-from fedmetric.errors import FedmetricError, UsageError
-from fedmetric.runs import SUMMARY_SCHEMA, RunFolder
 from fedmetric.server.app import Emit, Report, as_plain
 from fedmetric.server.checkpoints import Checkpoint, latest_checkpoint
 from fedmetric.simulations.engines.processes import default_workers, preload
+
+from fedmetric.config import Experiment
+from fedmetric.errors import FedmetricError, UsageError
+from fedmetric.runs import SUMMARY_SCHEMA, RunFolder
 from fedmetric.training.site import Site
 
 EngineName = Literal["local", "ray"]
@@ -60,7 +61,9 @@ def resume_run(out: Path, listen: Emit, engine: EngineName = "local", workers: i
     experiment = folder.experiment
     summary = folder.summary()
     if summary and summary["status"] == "done":
-        raise UsageError(f"{out} is done: {summary['rounds']} rounds, sha256 {summary['weights_sha256'][:12]}; nothing to resume")
+        raise UsageError(
+            f"{out} is done: {summary['rounds']} rounds, sha256 {summary['weights_sha256'][:12]}; nothing to resume"
+        )
     start: Checkpoint | None = None
     problems: list[str] = []
     if folder.checkpoints.is_dir():
@@ -74,7 +77,12 @@ def resume_run(out: Path, listen: Emit, engine: EngineName = "local", workers: i
 
 
 def _run(
-    folder: RunFolder, experiment: Experiment, listen: Emit, engine: EngineName, workers: int | None, start: Checkpoint | None
+    folder: RunFolder,
+    experiment: Experiment,
+    listen: Emit,
+    engine: EngineName,
+    workers: int | None,
+    start: Checkpoint | None,
 ) -> dict[str, Any]:
     began = time.monotonic()
     workers = workers or default_workers()
@@ -93,7 +101,9 @@ def _run(
     except BaseException as error:
         interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
         code = error.exit_code if isinstance(error, FedmetricError) else 130 if interrupted else 1
-        summary = summarise("interrupted" if interrupted else "failed", code, last_round, None, time.monotonic() - began)
+        summary = summarise(
+            "interrupted" if interrupted else "failed", code, last_round, None, time.monotonic() - began
+        )
         summary["error"] = str(error) or type(error).__name__
         folder.write_summary(summary)
         emit({"event": "end", "round": last_round, "status": summary["status"], "error": summary["error"]})
@@ -125,6 +135,7 @@ def summarise(status: str, exit_code: int, rounds: int, report: Report | None, s
         "weights_sha256": report.weights_sha256 if report else None,
         "seconds": round(seconds, 3),
         "evaluation": {
-            row: {name: {key: score[key] for key in SUMMARY_KEYS} for name, score in scores.items()} for row, scores in rows.items()
+            row: {name: {key: score[key] for key in SUMMARY_KEYS} for name, score in scores.items()}
+            for row, scores in rows.items()
         },
     }

@@ -15,8 +15,8 @@ EXTERNAL_TAG = "module:name"
 def choice(registry: Registry, default: str) -> Any:
     """Build the pydantic type of a section: one model for each registered name, told apart by the key `name`.
 
-    A bare string stands for a table that holds only the name, and a table without a name for the default with other options.
-    Unknown names are refused with the nearest known one.
+    A bare string stands for a table that holds only the name, and a table without a name for the default with other
+    options. Unknown names are refused with the nearest known one.
     """
 
     def expand(section: Any) -> Any:
@@ -31,7 +31,12 @@ def choice(registry: Registry, default: str) -> Any:
             raise PydanticCustomError(
                 "choice_unknown",
                 "unknown {kind} '{given}'{hint}; known: {known}",
-                {"kind": registry.kind, "given": name, "hint": nearest(name, list(registry)), "known": ", ".join(registry)},
+                {
+                    "kind": registry.kind,
+                    "given": name,
+                    "hint": nearest(name, list(registry)),
+                    "known": ", ".join(registry),
+                },
             )
         return section
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -18,7 +18,12 @@ from fedmetric.options import Count, Fraction, NonNegative, Positive, Whole
 from fedmetric.registry import Component, backbones, objectives, partitioners, rules, sources, views
 
 if TYPE_CHECKING:
-    SourceChoice = PartitionerChoice = ViewsChoice = BackboneChoice = ObjectiveChoice = RuleChoice = Component
+    SourceChoice: TypeAlias = Component
+    PartitionerChoice: TypeAlias = Component
+    ViewsChoice: TypeAlias = Component
+    BackboneChoice: TypeAlias = Component
+    ObjectiveChoice: TypeAlias = Component
+    RuleChoice: TypeAlias = Component
 else:
     SourceChoice = choice(sources, default="glyphs")
     PartitionerChoice = choice(partitioners, default="natural")
@@ -50,10 +55,14 @@ class Local(Section):
     batch_size: int = Field(64, ge=2, description="images in a batch; a smaller client shrinks its batch and says so")
     optimiser: Literal["adam", "adamw", "sgd"] = Field("adam", description="local optimiser, created anew each round")
     lr: Positive = Field(1e-3, description="learning rate of the first round")
-    schedule: Literal["constant", "cosine"] = Field("cosine", description="learning rate over server rounds, constant inside one")
+    schedule: Literal["constant", "cosine"] = Field(
+        "cosine", description="learning rate over server rounds, constant inside one"
+    )
     warmup_rounds: Whole = Field(0, description="rounds over which the learning rate rises linearly to lr")
     momentum: Fraction = Field(0.9, description="momentum of sgd; adam keeps its own")
-    weight_decay: NonNegative = Field(0.0, description="decay of weights of two or more dimensions; never of norms and biases")
+    weight_decay: NonNegative = Field(
+        0.0, description="decay of weights of two or more dimensions; never of norms and biases"
+    )
 
 
 class Evaluation(Section):
@@ -93,9 +102,9 @@ class Experiment(Section):
     views: ViewsChoice = Field({}, validate_default=True, description="augmentation of whole batches")
     model: BackboneChoice = Field({}, validate_default=True, description="the embedding network")
     objective: ObjectiveChoice = Field({}, validate_default=True, description="what a client minimises")
-    federation: Federation = Field(default_factory=Federation, description=Federation.__doc__)
-    local: Local = Field(default_factory=Local, description=Local.__doc__)
-    evaluation: Evaluation = Field(default_factory=Evaluation, description=Evaluation.__doc__)
+    federation: Federation = Field(Federation(), description=Federation.__doc__)
+    local: Local = Field(Local(), description=Local.__doc__)
+    evaluation: Evaluation = Field(Evaluation(), description=Evaluation.__doc__)
 
     @model_validator(mode="after")
     def _validation_needs_classes(self) -> Self:

@@ -119,14 +119,19 @@ def _real_keys(location: tuple[Any, ...]) -> Iterator[str]:
             previous_was_choice = False
             continue
         yield str(part)
-        annotation = model.model_fields[part].annotation if model and part in getattr(model, "model_fields", {}) else None
+        annotation = (
+            model.model_fields[part].annotation if model and part in getattr(model, "model_fields", {}) else None
+        )
         model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-        previous_was_choice = model is None and getattr(annotation, "__origin__", None) is not None and _is_choice(annotation)
+        previous_was_choice = (
+            model is None and getattr(annotation, "__origin__", None) is not None and _is_choice(annotation)
+        )
 
 
 def _is_choice(annotation: Any) -> bool:
     return any(
-        isinstance(getattr(member, "__origin__", member), type) and issubclass(getattr(member, "__origin__", member), BaseModel)
+        isinstance(getattr(member, "__origin__", member), type)
+        and issubclass(getattr(member, "__origin__", member), BaseModel)
         for member in getattr(annotation, "__args__", ())
     )
 

@@ -1,0 +1,1 @@
+"""From files to partitions: sources, cache, held-out classes."""

@@ -47,10 +47,14 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
-            raise DataError(f"{self.name}: images must be (N, H, W, C) uint8, not {self.images.shape} {self.images.dtype}")
+            raise DataError(
+                f"{self.name}: images must be (N, H, W, C) uint8, not {self.images.shape} {self.images.dtype}"
+            )
         if self.labels.shape != (len(self.images),) or self.labels.dtype != np.int64:
-            raise DataError(f"{self.name}: labels must be ({len(self.images)},) int64, not {self.labels.shape} {self.labels.dtype}")
-        if len(self.labels) and not (UNLABELLED <= self.labels.min() and self.labels.max() < len(self.classes)):
+            raise DataError(
+                f"{self.name}: labels must be ({len(self.images)},) int64, not {self.labels.shape} {self.labels.dtype}"
+            )
+        if len(self.labels) and not (self.labels.min() >= UNLABELLED and self.labels.max() < len(self.classes)):
             raise DataError(f"{self.name}: labels must lie in -1..{len(self.classes) - 1}")
 
     def __len__(self) -> int:
@@ -110,7 +114,8 @@ class Source(ABC):
 
     @abstractmethod
     def key(self) -> str:
-        """Return a text that differs whenever `read` would give other images; cheap: it looks at names, sizes and times only.
+        """Return a text that differs whenever `read` would give other images; cheap: it looks at names, sizes and
+        times only.
 
         Raises:
             DataError: the files are not there; the message says where they were looked for and how to name the folder.
@@ -122,8 +127,8 @@ class Source(ABC):
 
         Args:
             image_size: side in pixels.
-            allocate: `allocate("train", (N, H, W, C))` returns a zeroed uint8 array on disk to fill, so that a set larger than
-                memory can be decoded; call it once with "train" and once with "held_out".
+            allocate: `allocate("train", (N, H, W, C))` returns a zeroed uint8 array on disk to fill, so that a set
+                larger than memory can be decoded; call it once with "train" and once with "held_out".
         """
 
     def require_root(self, what: str) -> Path:
@@ -151,7 +156,9 @@ def check_disjoint(trained: Sequence[str], evaluated: Sequence[str], name: str) 
     overlap = sorted(set(trained) & set(evaluated))
     if overlap:
         shown = ", ".join(overlap[:5]) + (", ..." if len(overlap) > 5 else "")
-        raise DataError(f"{name}: {len(overlap)} held-out classes are also trained on: {shown}; held-out classes must be unseen")
+        raise DataError(
+            f"{name}: {len(overlap)} held-out classes are also trained on: {shown}; held-out classes must be unseen"
+        )
 
 
 def check_unseen(trained_hashes: Sequence[str], evaluated: Sequence[str], name: str) -> None:

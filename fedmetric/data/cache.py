@@ -1,7 +1,8 @@
 """Decoded images on disk, as memory maps: a second start reads nothing but the pages it needs.
 
-A cache entry is a folder named by the hash of the source, its options, the image size and the source's own key. It is written
-under a temporary name and renamed, so that a killed process never leaves half an entry, and two processes may race.
+A cache entry is a folder named by the hash of the source, its options, the image size and the source's own key. It
+is written under a temporary name and renamed, so that a killed process never leaves half an entry, and two processes
+may race.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def load_dataset(component: Component, image_size: int, root: Path | None = None
     """
     source: Source = sources.build(component, root if root is not None else data_root())
     what = json.dumps([FORMAT, component.model_dump(mode="json"), image_size, source.key()], sort_keys=True)
-    folder = (cache or cache_root()) / f"{component.name.replace(':', '-')}-{hashlib.sha256(what.encode()).hexdigest()[:24]}"
+    folder = (
+        cache or cache_root()
+    ) / f"{component.name.replace(':', '-')}-{hashlib.sha256(what.encode()).hexdigest()[:24]}"
     if not (folder / "meta.json").is_file():
         _write(source, image_size, folder)
     return _read(folder)
@@ -72,7 +75,7 @@ def _write(source: Source, image_size: int, folder: Path) -> None:
     try:
 
         def allocate(split: str, shape: tuple[int, int, int, int]) -> Images:
-            return open_memmap(temporary / f"{split}.npy", mode="w+", dtype=np.uint8, shape=shape)  # type: ignore[no-any-return]
+            return open_memmap(temporary / f"{split}.npy", mode="w+", dtype=np.uint8, shape=shape)
 
         dataset = source.read(image_size, allocate)
         meta: dict[str, Any] = {

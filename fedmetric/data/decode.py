@@ -1,4 +1,4 @@
-"""Decode image files that nobody vouches for: whatever is wrong with one, it is skipped and counted, never trained on."""
+"""Decode image files that nobody vouches for: one with anything wrong is skipped and counted, never trained on."""
 
 from __future__ import annotations
 
@@ -54,10 +54,15 @@ def decode_image(path: Path, image_size: int, channels: int, invert: bool = Fals
                 if mode.startswith("I;16"):
                     raise ValueError("16-bit image: the range of its intensities is not known; convert it to 8 bits")
                 if mode not in USABLE_MODES:
-                    raise ValueError(REFUSED_MODES.get(mode, f"images of mode {mode} are not supported; convert it to RGB"))
+                    raise ValueError(
+                        REFUSED_MODES.get(mode, f"images of mode {mode} are not supported; convert it to RGB")
+                    )
                 usable = picture.convert("L" if channels == 1 else "RGB")
                 if usable.size != (image_size, image_size):
-                    usable = usable.resize((image_size, image_size), Image.Resampling.BOX if _shrinks(usable, image_size) else Image.Resampling.BILINEAR)
+                    usable = usable.resize(
+                        (image_size, image_size),
+                        Image.Resampling.BOX if _shrinks(usable, image_size) else Image.Resampling.BILINEAR,
+                    )
                 pixels = np.asarray(usable, dtype=np.uint8).reshape(image_size, image_size, channels)
     except ValueError:
         raise

@@ -1,4 +1,5 @@
-"""Both halves of a federated algorithm in one class: what a client does around its local steps, and what the server makes of it.
+"""Both halves of a federated algorithm in one class: what a client does around its local steps, and what the server
+makes of it.
 
 No Flower and no input or output in here: arrays go in and come out, so that an algorithm reads like its paper.
 """
@@ -39,8 +40,9 @@ class Update:
 class FederationRule:
     """A federated algorithm; the base class is the plain weighted mean.
 
-    Subclasses take keyword-only options. `memory` is a client's own state: it persists over rounds at the client, never leaves,
-    and `receive` and `send` change it in place. `state` is the server's: a new one is returned, the old is left alone.
+    Subclasses take keyword-only options. `memory` is a client's own state: it persists over rounds at the client,
+    never leaves, and `receive` and `send` change it in place. `state` is the server's: a new one is returned, the
+    old is left alone.
     """
 
     # the client's half

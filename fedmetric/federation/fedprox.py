@@ -1,7 +1,7 @@
 """FedProx.
 
-Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith, Federated Optimization in Heterogeneous Networks, MLSys 2020, equation 2: clients
-minimise F_k(w) + mu/2 ||w - w_t||^2. The server averages as FedAvg does.
+Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith, Federated Optimization in Heterogeneous Networks, MLSys 2020, equation
+2: clients minimise F_k(w) + mu/2 ||w - w_t||^2. The server averages as FedAvg does.
 """
 
 from __future__ import annotations

@@ -54,7 +54,9 @@ class Embedder(nn.Module):
         """List the names of the state of every group: the backbone, and each child of the objective."""
         modules = {"backbone": ("backbone", self.backbone)}
         modules |= {name: (f"objective.{name}", child) for name, child in self.objective.named_children()}
-        return {group: [f"{prefix}.{key}" for key in module.state_dict()] for group, (prefix, module) in modules.items()}
+        return {
+            group: [f"{prefix}.{key}" for key in module.state_dict()] for group, (prefix, module) in modules.items()
+        }
 
     def shared_names(self) -> list[str]:
         """List the names of the weights and buffers that travel: every group but the objective's private ones."""
@@ -108,4 +110,4 @@ def build_embedder(experiment: Experiment, channels: int, init_seed: int | None 
         objective: Objective = objectives.build(experiment.objective, dimension)
         embedder = Embedder(backbone, objective)
     # several times faster than the default layout on CPUs; values are the same in every engine because all use it
-    return embedder.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return embedder.to(memory_format=torch.channels_last)

@@ -25,8 +25,8 @@ class Batch:
 class Objective(nn.Module, ABC):
     """A loss together with the heads it trains on top of the shared backbone.
 
-    Subclasses take `embedding_dim` (the backbone's D), then keyword-only options. Every direct child module is one parameter
-    group, named by its attribute, such as "projector".
+    Subclasses take `embedding_dim` (the backbone's D), then keyword-only options. Every direct child module is one
+    parameter group, named by its attribute, such as "projector".
 
     Attributes:
         num_views: random views of each image that `forward` wants.

@@ -26,13 +26,14 @@ def batch_size_of(num_images: int, wanted: int) -> int:
 
 
 def batches(
-    images: ImageSet, objective: Objective, views: Views, batch_size: int, epochs: int, seed: int, round: int, client: int,
+    images: ImageSet, objective: Objective, views: Views, batch_size: int, epochs: int, seed: int, round: int,
+        client: int,
     device: torch.device | str = "cpu",
 ) -> Iterator[Batch]:  # fmt: skip
     """Yield the batches of one client's round.
 
-    Each epoch visits the images in a new order and leaves out the last incomplete batch; images left out in one epoch have the
-    same chance as others in the next.
+    Each epoch visits the images in a new order and leaves out the last incomplete batch; images left out in one
+    epoch have the same chance as others in the next.
 
     Args:
         images: the client's images, at least one.

@@ -18,8 +18,8 @@ def learning_rate(settings: Local, round: int, rounds: int) -> float:
         round: server round from 1.
         rounds: number of rounds of the run.
 
-    After a linear warm-up, "cosine" falls from lr in its first round along half a cosine that would reach 0 one round after
-    the last (Loshchilov and Hutter, ICLR 2017, equation 5, without restarts); "constant" stays at lr.
+    After a linear warm-up, "cosine" falls from lr in its first round along half a cosine that would reach 0 one
+    round after the last (Loshchilov and Hutter, ICLR 2017, equation 5, without restarts); "constant" stays at lr.
     """
     if round <= settings.warmup_rounds:
         return settings.lr * round / (settings.warmup_rounds + 1)

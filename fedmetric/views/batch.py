@@ -19,7 +19,7 @@ CROP_RATIO = (3 / 4, 4 / 3)
 
 
 class Geometry(Views):
-    """Crop, rotate, scale, translate, shear and flip with one resampling; amounts of 0 leave images exactly as they are."""
+    """Crop, rotate, scale, translate, shear and flip with one resampling; amounts of 0 change nothing at all."""
 
     def __init__(
         self, crop: Interval, rotation: float, translation: float, scaling: Interval, shear: float, flip: float
@@ -29,6 +29,7 @@ class Geometry(Views):
         self.affine = bool(rotation or translation or shear or tuple(scaling) != (1.0, 1.0))
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """Draw the parameters and resample; see `Views`."""
         batch, size = len(images), images.shape[-1]
         matrices: Tensor | None = None
         if tuple(self.crop) != (1.0, 1.0):
@@ -75,6 +76,7 @@ class GlyphViews(Views):
         self.blur = blur
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """Distort, then blur; see `Views`."""
         images = self.geometry(images, generator)
         return _blurred(images, self.blur, (0.3, 1.0), 3, generator)
 
@@ -114,9 +116,16 @@ class NaturalViews(Views):
             solarise: probability of inverting intensities of a half and more.
         """
         self.geometry = Geometry(crop, rotation, translation, scaling, shear, flip)
-        self.jitter, self.strength, self.grayscale, self.blur, self.solarise = jitter, strength, grayscale, blur, solarise
+        self.jitter, self.strength, self.grayscale, self.blur, self.solarise = (
+            jitter,
+            strength,
+            grayscale,
+            blur,
+            solarise,
+        )
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """Crop, recolour, blur and solarise; see `Views`."""
         images = self.geometry(images, generator).clone()
         device, batch = images.device, len(images)
         if self.jitter and self.strength:
@@ -139,6 +148,7 @@ class NoViews(Views):
     """Return the images as they are; for supervised losses and for tests."""
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """Return the images; see `Views`."""
         return images
 
 
@@ -148,5 +158,3 @@ def _blurred(images: Tensor, probability: float, sigma: Interval, taps: int, gen
     where = chosen(probability, len(images), generator, images.device)
     widths = uniform(*sigma, len(where), generator, images.device)
     return images.index_copy(0, where, gaussian_blur(images[where], widths, taps)) if len(where) else images
-
-

@@ -1,8 +1,8 @@
 """Random colour and intensity changes of a batch, each image with its own parameters.
 
-The formulas are torchvision's (blend with black, with the mean grey, with the grey image, and rotation of hue in HSV), so
-that the two agree in distribution. torchvision shuffles the four jitters for each image; here one order is drawn for a batch,
-which leaves the distribution of a single image as it is.
+The formulas are torchvision's (blend with black, with the mean grey, with the grey image, and rotation of hue in
+HSV), so that the two agree in distribution. torchvision shuffles the four jitters for each image; here one order is
+drawn for a batch, which leaves the distribution of a single image as it is.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
     spread = value - images.amin(1)
     safe = torch.where(spread == 0, torch.ones_like(spread), spread)
     red, green, blue = images.unbind(1)
-    hue = torch.where(index == 0, (green - blue) / safe, torch.where(index == 1, (blue - red) / safe + 2, (red - green) / safe + 4))
+    hue = torch.where(
+        index == 0, (green - blue) / safe, torch.where(index == 1, (blue - red) / safe + 2, (red - green) / safe + 4)
+    )
     hue = torch.where(spread == 0, torch.zeros_like(hue), hue) + 6 * shift[:, None, None]
     # a channel is the value less the spread, weighted by its distance on the hue circle
     offsets = torch.tensor([5.0, 3.0, 1.0], device=images.device, dtype=images.dtype)[None, :, None, None]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import torch
-from lightly.transforms import SimCLRTransform
+from lightly.transforms.simclr_transform import SimCLRViewTransform
 from torch import Generator, Tensor
 from torchvision.transforms.functional import to_pil_image
 
@@ -38,14 +39,20 @@ class LightlyViews(Views):
             blur: probability of Gaussian blur.
             rotation: probability of a rotation by 90 degrees.
         """
-        self.arguments = {
-            "min_scale": min_scale, "cj_strength": strength, "hf_prob": flip, "random_gray_scale": grayscale,
-            "gaussian_blur": blur, "rr_prob": rotation, "normalize": None,
-        }  # fmt: skip
+        self.arguments: dict[str, Any] = {
+            "min_scale": min_scale,
+            "cj_strength": strength,
+            "hf_prob": flip,
+            "random_gray_scale": grayscale,
+            "gaussian_blur": blur,
+            "rr_prob": rotation,
+            "normalize": None,
+        }
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+        """Transform one image after another; see `Views`."""
         size = images.shape[-1]
-        transform = SimCLRTransform(input_size=size, **self.arguments).transform
+        transform = SimCLRViewTransform(input_size=size, **self.arguments)
         seed = int(torch.randint(2**31, (1,), generator=generator))
         state = random.getstate()
         try:

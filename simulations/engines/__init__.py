@@ -1,0 +1,1 @@
+"""What carries messages between server and clients on one machine."""

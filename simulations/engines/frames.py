@@ -27,7 +27,7 @@ def _unpack(frame: bytes) -> list[bytes]:
 
 
 def _records_to_bytes(records: RecordDict) -> bytes:
-    return recorddict_to_proto(records).SerializeToString(deterministic=True)
+    return bytes(recorddict_to_proto(records).SerializeToString(deterministic=True))
 
 
 def _records_from_bytes(data: bytes) -> RecordDict:

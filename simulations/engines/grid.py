@@ -1,7 +1,7 @@
 """An in-process Grid: Flower's messages without ports, threads or Ray.
 
-Everything that touches Flower's private names is in this file: the identity of the running task, which Flower keeps per process,
-and the id of a message, which otherwise a SuperLink gives out. Pinned to flwr 1.41 and guarded by a test.
+Everything that touches Flower's private names is in this file: the identity of the running task, which Flower keeps
+per process, and the id of a message, which otherwise a SuperLink gives out. Pinned to flwr 1.41 and guarded by a test.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from fedmetric.clients.memory import read_memory, write_memory
 from flwr.app import Context, Message, RecordDict, UserConfig
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedmetric.clients.memory import read_memory, write_memory
 from fedmetric.federation.base import Memory
 
 RUN_ID = 1

@@ -1,7 +1,7 @@
 """Several workers: client processes that each handle one message at a time.
 
-Processes come from a fork server that has imported torch once and computed nothing, so that no process forks with threads. A
-worker that dies is an error reply for the client it was busy with, and is replaced.
+Processes come from a fork server that has imported torch once and computed nothing, so that no process forks with
+threads. A worker that dies is an error reply for the client it was busy with, and is replaced.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from fedmetric.simulations.engines.frames import pack_result, pack_task, unpack_result, unpack_task
 from flwr.app import Context, Message
 
-from fedmetric.simulations.engines.frames import pack_result, pack_task, unpack_result, unpack_task
 from fedmetric.wire import ClientFailure, failure_reply
 
 STOP = b""
@@ -31,7 +31,9 @@ def start_method() -> str:
 def preload() -> None:
     """Start importing the client in the fork server now, while this process does something else."""
     if start_method() == "forkserver":
-        multiprocessing.get_context("forkserver").set_forkserver_preload(["fedmetric.simulations.engines.processes", "fedmetric.clients.app"])
+        multiprocessing.get_context("forkserver").set_forkserver_preload(
+            ["fedmetric.simulations.engines.processes", "fedmetric.clients.app"]
+        )
         from multiprocessing import forkserver
 
         forkserver.ensure_running()
@@ -41,6 +43,7 @@ def work(connection: Connection) -> None:
     """Handle messages until told to stop; the body of a worker process."""
     from fedmetric.clients.app import app
     from fedmetric.simulations.engines.grid import identify_process
+
     from fedmetric.training.allocator import keep_freed_memory
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; Ctrl-C reaches the whole process group
@@ -129,7 +132,9 @@ class ProcessWorkers:
         message, context = self._tasks.pop(identifier)
         client = int(context.node_config["partition-id"])
         round = int(message.metadata.group_id or 0)
-        failure = ClientFailure(client, round, "training", f"its process ended with exit code {worker.process.exitcode}")
+        failure = ClientFailure(
+            client, round, "training", f"its process ended with exit code {worker.process.exitcode}"
+        )
         self._done[identifier] = (failure_reply(failure, message), context)
         worker.connection.close()
         self._workers[position] = self._start()

@@ -1,0 +1,1 @@
+"""Experiments that come with fedmetric, one short TOML file each."""

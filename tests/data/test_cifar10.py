@@ -148,7 +148,7 @@ def test_a_missing_set_names_the_places_and_the_flag(tmp_path: Path) -> None:
 
 
 def test_held_out_classes_must_exist_and_leave_some() -> None:
-    with pytest.raises(ConfigError, match="cifar10 has no class 'hors'; did you mean 'horse'?"):
+    with pytest.raises(ConfigError, match=r"cifar10 has no class 'hors'; did you mean 'horse'\?"):
         Cifar10(None, held_out=("hors",))
     with pytest.raises(ConfigError, match="names 10 classes of cifar10; name 1 to 9"):
         Cifar10(None, held_out=CLASSES)

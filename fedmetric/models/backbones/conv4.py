@@ -1,24 +1,24 @@
 """Conv4: the four-block network of few-shot learning.
 
 Vinyals et al., Matching Networks for One Shot Learning, NIPS 2016, section 4.1; Snell et al., Prototypical Networks,
-NIPS 2017. Difference: max pooling stands before the ReLU, which gives the same values (both are monotone) for less work.
+NIPS 2017. Difference: max pooling stands before the ReLU, which gives the same values (both are monotone) for less
+work.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Literal
 
 from torch import nn
 
 from fedmetric.models.norms import norm_layer
-from fedmetric.options import Count, Literal
+from fedmetric.options import Count
 from fedmetric.registry import backbones
 
 
 @backbones.register("conv4")
-def conv4(
-    in_channels: int, image_size: int, *, width: Count = 64, norm: Literal["batch", "group"] = "batch"
-) -> nn.Module:
+def conv4(in_channels: int, image_size: int, *, width: Count = 64, norm: Literal["batch", "group"] = "batch") -> nn.Module:
     """Build four blocks of 3x3 convolution, norm, 2x2 max pooling and ReLU, flattened.
 
     Maps (B, C, H, W) to (B, D) with D = width * (image_size // 16) ** 2: 64 at 28 pixels.

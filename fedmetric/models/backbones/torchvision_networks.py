@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from torch import nn
 from torchvision import models
 
 from fedmetric.errors import ConfigError
 from fedmetric.models.norms import replace_batch_norm
-from fedmetric.options import Literal
 from fedmetric.registry import backbones, nearest
 
 
@@ -47,10 +47,10 @@ def torchvision_classifier(
         raise ConfigError(f"model.arch: torchvision has no classifier '{arch}'{nearest(arch, known)}")
     extra = {"image_size": image_size} if arch.startswith("vit_") else {}
     network = models.get_model(arch, weights=None, **extra)
-    parent, name, last = list(_placed(network, nn.Linear))[-1]
+    parent, name, _ = list(_placed(network, nn.Linear))[-1]
     setattr(parent, name, nn.Identity())
     parent, name, first = next(iter(_placed(network, nn.Conv2d)))
-    if first.in_channels != in_channels:
+    if isinstance(first, nn.Conv2d) and first.in_channels != in_channels:
         setattr(parent, name, _with_channels(first, in_channels))
     return replace_batch_norm(network) if norm == "group" else network
 

@@ -1,0 +1,143 @@
+"""What a run shows while it runs: a live table on a terminal, plain lines elsewhere; both on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+SHOWN_ROUNDS = 12
+
+
+class Progress:
+    """Follow the events of a run; use as a context manager."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._header = ""
+        self._baseline = ""
+        self._rounds: list[dict[str, Any]] = []
+        self._evaluated: dict[int, Mapping[str, Any]] = {}
+        self._began = time.monotonic()
+        self._live = (
+            Live(console=self.console, auto_refresh=False, transient=False) if self.console.is_terminal else None
+        )
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._live:
+            self._live.__exit__(*exception)
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Show one event."""
+        lines: list[str] = {
+            "start": self._start,
+            "baselines": self._baselines,
+            "round": self._round,
+            "evaluation": self._evaluation,
+            "warning": _warning,
+        }.get(event["event"], _nothing)(event)
+        if self._live:
+            self._live.update(self._table(), refresh=True)
+        else:
+            for line in lines:
+                print(line, file=self.console.file, flush=True)
+
+    def _start(self, event: Mapping[str, Any]) -> list[str]:
+        self._header = (
+            f"{event['name']}: {event['clients']} clients, {event['images']:,} images of {event['classes']} classes; "
+            f"{event['evaluation_on']} {event['evaluation_images']:,} images of {event['evaluation_classes']} classes"
+        )
+        lines = [self._header, *event["notes"]]
+        if event["skipped"]:
+            lines.append(f"{event['skipped']} files could not be used ('fedmetric data inspect' lists them)")
+        if event["small_clients"]:
+            small, batch = event["small_clients"], event["batch_size"]
+            lines.append(f"{small} clients have fewer images than local.batch_size={batch} and shrink their batch")
+        if event["round"]:
+            lines.append(f"continuing after round {event['round']}")
+        self._header = "\n".join(lines)
+        return lines
+
+    def _baselines(self, event: Mapping[str, Any]) -> list[str]:
+        self._began = time.monotonic()
+        self._baseline = "; ".join(
+            f"{row} Recall@1 {_percent(scores['recall@1'])} MAP@R {_percent(scores['map@r'])}"
+            for row, scores in event["rows"].items()
+        )
+        return [f"baselines: {self._baseline}"]
+
+    def _round(self, event: Mapping[str, Any]) -> list[str]:
+        left = (time.monotonic() - self._began) / max(1, len(self._rounds) + 1) * (event["rounds"] - event["round"])
+        row = {**event, "left": _clock(left)}
+        self._rounds.append(row)
+        line = (
+            f"round {event['round']}/{event['rounds']}  clients {event['ok']} ok {event['failed']} failed  "
+            f"loss {event['loss']:.3f} ±{event['loss_spread']:.3f}  "
+            f"{event['bytes_up'] / 1e6:.1f} MB up {event['bytes_down'] / 1e6:.1f} MB down  left {row['left']}"
+        )
+        return [line, *(f"  lost {failure}" for failure in event["failures"][:1])]
+
+    def _evaluation(self, event: Mapping[str, Any]) -> list[str]:
+        self._evaluated[event["round"]] = event
+        scores, diagnostics = event["scores"], event["diagnostics"]
+        return [
+            f"after round {event['round']}:  "
+            f"Recall@1 {_percent(scores['recall@1'])}  MAP@R {_percent(scores['map@r'])}  "
+            f"std {_number(diagnostics.get('std'))}  effective rank {_number(diagnostics.get('effective_rank'), 1)}"
+        ]
+
+    def _table(self) -> Group:
+        table = Table(box=None, pad_edge=False)
+        for title in ("round", "ok/lost", "loss", "spread", "R@1", "MAP@R", "std", "rank", "MB up/down", "left"):
+            table.add_column(title, justify="right", no_wrap=True)
+        for row in self._rounds[-SHOWN_ROUNDS:]:
+            measured = self._evaluated.get(row["round"])
+            scores = measured["scores"] if measured else {}
+            diagnostics = measured["diagnostics"] if measured else {}
+            table.add_row(
+                f"{row['round']}/{row['rounds']}",
+                f"{row['ok']}/{row['failed']}",
+                f"{row['loss']:.3f}",
+                f"{row['loss_spread']:.3f}",
+                _percent(scores["recall@1"]) if scores else "",
+                _percent(scores["map@r"]) if scores else "",
+                _number(diagnostics.get("std")) if diagnostics else "",
+                _number(diagnostics.get("effective_rank"), 1) if diagnostics else "",
+                f"{row['bytes_up'] / 1e6:.1f}/{row['bytes_down'] / 1e6:.1f}",
+                row["left"],
+            )
+        lost = [failure for row in self._rounds for failure in row["failures"]]
+        below = [Text(f"lost {len(lost)}; the first: {lost[0]}", style="red")] if lost else []
+        return Group(Text(self._header), Text(self._baseline, style="dim"), table, *below)
+
+
+def _warning(event: Mapping[str, Any]) -> list[str]:
+    return [f"warning: {event['text']}"]
+
+
+def _nothing(event: Mapping[str, Any]) -> list[str]:
+    return []
+
+
+def _percent(score: Mapping[str, Any]) -> str:
+    return "-" if score["mean"] is None else f"{100 * score['mean']:.1f}"
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,143 @@
+"""`fedmetric demo | run | resume | eval`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from fedmetric.cli.arguments import (
+    DataOption,
+    DownloadOption,
+    EngineOption,
+    ExperimentArgument,
+    JsonOption,
+    OutOption,
+    SetOption,
+    WorkersOption,
+    print_json,
+    use_data,
+)
+
+DEMO = "glyphs"
+
+
+def run(
+    experiment: ExperimentArgument,
+    overrides: SetOption = None,
+    out: OutOption = None,
+    data: DataOption = None,
+    engine: EngineOption = "local",
+    workers: WorkersOption = None,
+    allow_download: DownloadOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run an experiment: train the federation, evaluate on unseen classes, keep everything in a run folder."""
+    from fedmetric.config import load_experiment
+
+    checked = load_experiment(experiment, overrides or ())
+    use_data(data, allow_download)
+    folder = out or next_free(Path("runs") / checked.name)
+
+    def launch(listen: Callable[[Any], None]) -> dict[str, Any]:
+        from fedmetric.simulations.launch import start_run
+
+        return start_run(checked, folder, listen, engine, workers)
+
+    _follow(launch, folder, as_json)
+
+
+def demo(out: OutOption = None, workers: WorkersOption = None, as_json: JsonOption = False) -> None:
+    """Run the main job on the embedded data set: characters drawn from fonts, evaluated on unseen letters."""
+    run(DEMO, out=out or next_free(Path("runs") / "demo"), workers=workers, as_json=as_json)
+
+
+def resume(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run that was interrupted or has failed.")],
+    data: DataOption = None,
+    engine: EngineOption = "local",
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Continue a run from its last checkpoint; the final weights are those of an uninterrupted run."""
+    use_data(data)
+
+    def launch(listen: Callable[[Any], None]) -> dict[str, Any]:
+        from fedmetric.simulations.launch import resume_run
+
+        return resume_run(folder, listen, engine, workers)
+
+    _follow(launch, folder, as_json)
+
+
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run, or of an exported model.")],
+    on: Annotated[
+        str | None, typer.Option("--on", help="Experiment whose held-out classes to use; by default the model's own.")
+    ] = None,
+    overrides: SetOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate a trained model on classes it was not trained on, beside raw pixels and an untrained network."""
+    use_data(data)
+    from fedmetric.cli.evaluate import evaluate_model
+
+    title, rows = evaluate_model(folder, on, overrides or [])
+    _show({"evaluation": rows}, title, as_json)
+
+
+def next_free(path: Path) -> Path:
+    """Return the path, or the first of path-2, path-3, ... that does not exist."""
+    candidate, number = path, 2
+    while candidate.exists():
+        candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return candidate
+
+
+def _follow(launch: Callable[[Callable[[Any], None]], dict[str, Any]], folder: Path, as_json: bool) -> None:
+    from fedmetric.cli.progress import Progress
+
+    with signals_end_the_run(), Progress() as progress:
+        summary = launch(progress)
+    _show(summary, f"{folder}: {summary['rounds']} rounds, {summary['seconds']:.0f} s", as_json)
+
+
+@contextmanager
+def signals_end_the_run() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into an error that is raised between two steps, so that a checkpoint can be written."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        from fedmetric.simulations.launch import Interrupted
+
+        signal.signal(number, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show(summary: dict[str, Any], title: str, as_json: bool) -> None:
+    if as_json:
+        print_json(summary)
+        return
+    from rich.console import Console
+
+    from fedmetric.report.tables import TITLES, score_table, wins
+
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100)
+    console.print(score_table(summary["evaluation"], title))
+    won = ", ".join(TITLES[name] for name in wins(summary["evaluation"]))
+    console.print(f"trained beats both baselines by more than its interval on: {won or 'nothing'}")
+    if digest := summary.get("weights_sha256"):
+        console.print(f"weights sha256 {digest}", soft_wrap=True)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+
+from fedmetric.config.experiment import Evaluation
+from fedmetric.data.base import ImageSet, class_hash
+from fedmetric.errors import DataError
+from fedmetric.evaluation.base import Score
+from fedmetric.evaluation.encoders import pixels
+from fedmetric.evaluation.evaluator import Evaluator
+from fedmetric.evaluation.labelled import Labelled
+from fedmetric.evaluation.retrieval import retrieval_scores
+
+SETTINGS = Evaluation(episodes=20, queries=4)
+ALWAYS = {
+    *("recall@1", "recall@5", "recall@10", "map@r", "r_precision", "mrr"),
+    *("fewshot_5w1s", "fewshot_5w5s", "fewshot_20w1s", "fewshot_20w5s"),
+}
+TRANSFER = {f"{kind}_{name}" for kind in ("knn", "linear") for name in ("accuracy", "precision", "recall", "f1")}
+
+
+def image_set(num_classes: int = 22, size: int = 7, unlabelled: int = 0) -> ImageSet:
+    """Return noisy copies of one random 6 x 6 image for each class, unlabelled ones last."""
+    draw = np.random.default_rng(0)
+    codes = np.repeat(np.arange(num_classes), size)
+    clean = draw.integers(0, 200, (num_classes, 6, 6, 1))[codes]
+    images = (clean + draw.integers(0, 56, clean.shape)).astype(np.uint8)
+    labels = codes.astype(np.int64)
+    labels[len(labels) - unlabelled :] = -1
+    return ImageSet("noisy", images, labels, tuple(f"class{i}" for i in range(num_classes)))
+
+
+def test_the_names_of_the_scores_are_the_documented_ones() -> None:
+    evaluator = Evaluator(image_set(), SETTINGS, seed=1)
+    assert set(evaluator(pixels, transfer=False)) == ALWAYS
+    assert set(evaluator(pixels, transfer=True)) == ALWAYS | TRANSFER
+
+
+def test_noisy_copies_are_recognised_by_every_figure() -> None:
+    scores = Evaluator(image_set(), SETTINGS, seed=1)(pixels, transfer=True)
+    assert all(score.mean is not None and score.mean > 0.95 for score in scores.values()), scores
+
+
+def test_each_call_embeds_each_image_once() -> None:
+    seen: list[int] = []
+
+    def embed(batch: torch.Tensor) -> torch.Tensor:
+        seen.append(len(batch))
+        return pixels(batch)
+
+    Evaluator(image_set(), SETTINGS, seed=1)(embed, transfer=True)
+    assert sum(seen) == 22 * 7
+
+
+def test_images_without_a_label_are_left_out_and_counted_by_every_score() -> None:
+    whole = image_set(unlabelled=9)
+    evaluator = Evaluator(whole, SETTINGS, seed=1)
+    scores = evaluator(pixels, transfer=True)
+    assert evaluator.num_unlabelled == 9
+    assert all(score.skipped >= 9 for score in scores.values())
+    assert scores["recall@1"].n + scores["recall@1"].skipped == len(whole)
+    known = torch.from_numpy(whole.images[:-9]).flatten(1).float()
+    alone = retrieval_scores(Labelled(known, whole.labels[:-9]))
+    assert scores["map@r"].mean == pytest.approx(alone["map@r"].mean)
+
+
+@pytest.mark.parametrize("images", [image_set(0), image_set(3, 4, unlabelled=12)])
+def test_nothing_to_measure_is_null_everywhere(images: ImageSet) -> None:
+    scores = Evaluator(images, SETTINGS, seed=1)(pixels, transfer=True)
+    assert set(scores) == ALWAYS | TRANSFER
+    assert all(score == Score(None, None, 0, len(images)) for score in scores.values())
+
+
+def test_too_few_classes_make_only_the_wide_episodes_null() -> None:
+    scores = Evaluator(image_set(num_classes=6), SETTINGS, seed=1)(pixels, transfer=False)
+    assert scores["fewshot_20w1s"].mean is None
+    assert scores["fewshot_5w1s"].mean is not None
+
+
+def test_a_class_that_was_trained_on_is_refused_before_anything_is_measured() -> None:
+    with pytest.raises(DataError, match="trained on 2 of the evaluated classes: class3, class5"):
+        Evaluator(image_set(), SETTINGS, seed=1, trained_hashes=[class_hash(f"class{i}") for i in (3, 5, 99)])
+
+
+def test_trained_classes_that_are_not_evaluated_are_no_overlap() -> None:
+    images = image_set(unlabelled=7)  # the seven images of the last class
+    Evaluator(images, SETTINGS, seed=1, trained_hashes=[class_hash("class21"), class_hash("elsewhere")])
+
+
+@pytest.mark.parametrize(("value", "what"), [(torch.nan, "NaN"), (torch.inf, "infinite values"), (0.0, "only zeros")])
+def test_an_encoder_that_diverged_is_refused_with_the_count(value: float, what: str) -> None:
+    evaluator = Evaluator(image_set(), SETTINGS, seed=1)
+    with pytest.raises(DataError, match=f"noisy: the embeddings: of 154 rows, 154 with {what}"):
+        evaluator(lambda batch: torch.full((len(batch), 4), value), transfer=False)
+
+
+def test_two_evaluations_of_one_encoder_are_equal() -> None:
+    first, second = (Evaluator(image_set(), SETTINGS, seed=1)(pixels, transfer=True) for _ in range(2))
+    assert first == second
+
+
+def test_rows_are_measured_by_the_same_code() -> None:
+    evaluator = Evaluator(image_set(), SETTINGS, seed=1)
+    rows = evaluator.evaluate_rows({"trained": lambda x: 2 * pixels(x), "pixels": pixels})
+    assert list(rows) == ["trained", "pixels"]
+    assert {name: asdict(score) for name, score in rows["trained"].items()} == {
+        name: pytest.approx(asdict(score)) for name, score in rows["pixels"].items()
+    }
+
+
+def test_the_distance_reaches_retrieval_and_few_shot() -> None:
+    """Each image is its class's direction times a random length: perfect by cosine, poor by Euclidean distance."""
+    images = image_set()
+    length = torch.from_numpy(np.random.default_rng(1).uniform(0.01, 100, len(images))).float()
+    embeddings = pixels(torch.from_numpy(images.images).float() + 1) * length[:, None]
+    by_cosine = Evaluator(images, SETTINGS, seed=1).score(embeddings, transfer=False)
+    by_distance = Evaluator(images, SETTINGS, 1, "euclidean").score(embeddings, transfer=False)
+    for name in ("map@r", "fewshot_5w1s"):
+        near, far = by_cosine[name].mean, by_distance[name].mean
+        assert near is not None
+        assert far is not None
+        assert near > 0.9 > far + 0.2
+
+
+def test_diagnostics_come_from_the_same_embeddings() -> None:
+    evaluator = Evaluator(image_set(unlabelled=5), SETTINGS, seed=1)
+    found = evaluator.diagnose(evaluator.embed(pixels))
+    assert set(found) == {"std", "effective_rank", "uniformity", "alignment"}
+    assert (found["std"].n, found["alignment"].n, found["alignment"].skipped) == (154, 149, 5)

@@ -1,0 +1,1 @@
+"""Slow, obvious implementations straight from the definitions, which the library is compared with."""
