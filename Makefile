@@ -24,7 +24,7 @@ types: $(READY)
 	cd $(VENV)/typed && ../bin/mypy --config-file ../../pyproject.toml -p fedmetric
 
 benchmarks: $(READY)
-	$(BIN)/python -m fedmetric.simulations.benchmarks
+	$(BIN)/fedmetric benchmarks
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

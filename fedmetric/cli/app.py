@@ -9,6 +9,7 @@ import typer
 
 from fedmetric import __version__
 from fedmetric.cli import config_commands, data_commands, run_commands
+from fedmetric.cli.benchmarks import benchmarks
 from fedmetric.cli.doctor import doctor
 from fedmetric.cli.listing import list_methods
 from fedmetric.errors import FedmetricError
@@ -27,6 +28,7 @@ app.command("eval")(run_commands.evaluate)
 app.add_typer(data_commands.app, name="data")
 app.command("list")(list_methods)
 app.add_typer(config_commands.app, name="config")
+app.command("benchmarks")(benchmarks)
 app.command("doctor")(doctor)
 
 

@@ -90,23 +90,29 @@ def heat_map(images: ImageSet, parts: Sequence[Indices], path: Path) -> None:
 
     classes, counts = class_counts(images, parts)
     height, width = counts.shape
+    most = int(counts.max(initial=1))
     figure = Figure(figsize=(min(14, max(5, 2.5 + 0.2 * width)), min(11, max(3, 1.8 + 0.2 * height))), dpi=120)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    shown = np.ma.masked_equal(counts, 0)
-    norm = LogNorm(vmin=1, vmax=max(2, int(counts.max(initial=1))))
-    drawn = axes.imshow(shown, aspect="auto", cmap="viridis_r", norm=norm, interpolation="nearest")
-    most = int(counts.max(initial=1))
+    drawn = axes.imshow(
+        np.ma.masked_equal(counts, 0),
+        aspect="auto",
+        cmap="viridis_r",
+        norm=LogNorm(1, max(2, most)),
+        interpolation="nearest",
+    )
     bar = figure.colorbar(drawn, ax=axes, label="images")
     bar.minorticks_off()
-    bar.set_ticks(ticks := [1, *(10**power for power in range(1, 10) if 10**power < most), most], labels=map(str, ticks))
+    ticks = sorted({1, most, *(10**power for power in range(1, 7) if 10**power < most)})
+    bar.set_ticks(ticks, labels=[f"{tick:,}" for tick in ticks])
     _label(axes.yaxis, client_names(images, parts))
     _label(axes.xaxis, classes)
     axes.tick_params(axis="x", rotation=90)
     axes.tick_params(labelsize=8)
     axes.set_xlabel(f"{width} classes")
     axes.set_ylabel(f"{height} clients")
-    axes.set_title(f"{images.name}: {len(images):,} images, {height} clients, {width} classes", fontsize=10)
+    name = _plain(images.name)
+    axes.set_title(f"{name}: {len(images):,} images, {height} clients, {width} classes", fontsize=10)
     figure.savefig(path, bbox_inches="tight")
 
 
@@ -115,4 +121,9 @@ def _label(axis: object, names: Sequence[str]) -> None:
     step = -(-len(names) // MAX_TICKS)
     places = list(range(0, len(names), step))
     short = [names[i] if len(names[i]) <= MAX_NAME else names[i][: MAX_NAME - 1] + "…" for i in places]
-    axis.set_ticks(places, [text.replace("$", r"\$") for text in short])  # type: ignore[attr-defined]
+    axis.set_ticks(places, [_plain(text) for text in short])  # type: ignore[attr-defined]
+
+
+def _plain(text: str) -> str:
+    """Keep matplotlib from reading a name as mathematics."""
+    return text.replace("$", r"\$")

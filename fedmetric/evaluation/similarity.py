@@ -1,12 +1,12 @@
 """Similarities that are exact, so that a tie is a tie whatever computes it.
 
 A float32 product of the same two vectors differs in its last bit with the shape of the block, the order of the rows
-and the device, and every such bit can swap two neighbours that are equally near: a score would then depend on the
-block size. Rounding the products afterwards only moves the problem to the edges of the rounding. Here the coordinates
-are rounded instead, once, to multiples of 2^-24 (the resolution of float32 near 1) of vectors no longer than 1. A
-product of two is then a multiple of 2^-48 and every partial sum is at most 1 in size (Cauchy-Schwarz), so float64,
-with its 53 bits, adds them without any rounding: the result is the same integer multiple in any order, with any block
-and on any device. It is within about 1e-7 of the unrounded similarity.
+and the device, and every such bit can swap two neighbours that are equally near: a score would then depend on the block
+size. Rounding the products afterwards only moves the problem to the edges of the rounding. Here the coordinates are
+rounded instead, once, to multiples of 2^-24 (the resolution of float32 near 1) of vectors no longer than 1. A product
+of two is then a multiple of 2^-48 and every partial sum is at most 1 in size (Cauchy-Schwarz), so float64, with its 53
+bits, adds them without any rounding: the result is the same multiple in any order, with any block and on any device. It
+is within 2^-24 sqrt(D) of the unrounded similarity and typically 1e-8 away, as near as a float32 product comes.
 """
 
 from __future__ import annotations
@@ -33,13 +33,22 @@ def on_grid(*sets: Tensor, distance: Distance) -> tuple[Tensor, ...]:
     Returns:
         One (N, D) float32 for each set; every value is held exactly.
     """
-    if distance == "cosine":
-        scaled = [normalise(rows.double()) for rows in sets]
-    else:
-        norms = [rows.double().norm(dim=1).amax() for rows in sets if len(rows)]
-        longest = max(float(norm) for norm in norms) if norms else 1.0
-        scaled = [rows.double() / longest for rows in sets]
-    return tuple((rows * GRID).round_().div_(GRID).float() for rows in scaled)
+    longest = max((_longest(rows) for rows in sets if len(rows)), default=1.0) if distance == "euclidean" else 1.0
+    return tuple(
+        torch.cat([_round(part, distance, longest) for part in torch.split(rows, TILE_ROWS)])
+        if len(rows)
+        else rows.float()
+        for rows in sets
+    )
+
+
+def _longest(rows: Tensor) -> float:
+    return max(float(part.double().norm(dim=1).amax()) for part in torch.split(rows, TILE_ROWS))
+
+
+def _round(rows: Tensor, distance: Distance, longest: float) -> Tensor:
+    scaled = normalise(rows.double(), distance) / longest
+    return (scaled * GRID).round_().div_(GRID).float()
 
 
 def similarity(queries: Tensor, gallery: Tensor, distance: Distance) -> Tensor:

@@ -44,6 +44,16 @@ def test_images_tied_for_the_last_place_share_it() -> None:
         assert weighted_neighbours(train.subset(np.array(order)), circle(0), k=2).tolist() == [1]
 
 
+def test_a_shared_place_counts_once() -> None:
+    """k = 2: class 2 at 10 degrees has weight 1; two of class 1 tie at 20 for the other place.
+
+    At T = 1 a place at 20 degrees is worth exp(cos 20 - cos 10) = 0.956, so class 1 loses; two places would win.
+    """
+    train = Labelled(circle(10, 20, 20), np.array([2, 1, 1]))
+    assert weighted_neighbours(train, circle(0), k=2, temperature=1.0).tolist() == [2]
+    assert weighted_neighbours(train, circle(0), k=3, temperature=1.0).tolist() == [1]
+
+
 def test_the_order_of_the_rows_changes_nothing_even_among_ties() -> None:
     points, labels = tied_points(120, 6, 0), np.random.default_rng(1).integers(0, 5, 120)
     order = np.random.default_rng(2).permutation(120)

@@ -37,8 +37,12 @@ def test_the_scale_and_place_of_each_feature_do_not_matter() -> None:
 
 def test_a_constant_feature_counts_for_nothing_even_if_it_varies_in_the_test() -> None:
     train, asked, _ = halves(1.5)
-    wider = Labelled(torch.cat([train.embeddings, torch.full((50, 1), 0.1)], dim=1), train.labels)
-    got = linear_probe(wider, torch.cat([asked, 1e6 * cloud(50, 1, 3)], dim=1))
+    constant = torch.full((50, 1), 0.1, dtype=torch.float64)
+    assert 0 < constant.std(dim=0, correction=0) < 1e-15, (
+        "rounding alone must give it a deviation, else nothing is tested"
+    )
+    wider = Labelled(torch.cat([train.embeddings.double(), constant], dim=1), train.labels)
+    got = linear_probe(wider, torch.cat([asked.double(), 1e6 * cloud(50, 1, 3)], dim=1))
     assert np.array_equal(got, linear_probe(train, asked))
 
 

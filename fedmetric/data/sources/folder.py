@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
 from fedmetric.data.base import UNLABELLED, Allocate, Dataset, ImageSet, Skipped, Source
+from fedmetric.data.colour import channels_of
 from fedmetric.data.decode import MAX_SKIPPED_SHARE, decode_files
 from fedmetric.data.holdout_classes import classes_by_hash, classes_named, classes_of_split
 from fedmetric.data.layout import IN_WORDS, Listing, list_folder
@@ -19,9 +18,6 @@ from fedmetric.data.manifest import read_manifest
 from fedmetric.errors import DataError
 from fedmetric.options import Fraction
 from fedmetric.registry import sources
-
-SAMPLE = 256
-GREY_MODES = frozenset({"1", "L", "LA"})
 
 
 @sources.register("folder")
@@ -107,7 +103,7 @@ class Folder(Source):
         """
         place, listing = self.folder(), self._list()
         unseen = self._unseen(place.name, listing)
-        channels = self._channels(listing.paths)
+        channels = channels_of(listing.paths, self.colour)
         sets: dict[str, ImageSet] = {}
         skipped: list[Skipped] = list(listing.skipped)
         for split in ("train", "held_out"):
@@ -132,21 +128,6 @@ class Folder(Source):
         if self.held_out:
             return classes_named(classes, self.held_out, name)
         return classes_by_hash(classes, self.held_out_share)
-
-    def _channels(self, paths: Sequence[Path]) -> int:
-        if self.colour != "auto":
-            return 1 if self.colour == "grey" else 3
-        step = -(-len(paths) // SAMPLE)
-        return 3 if any(has_colour(path) for path in paths[::step]) else 1
-
-
-def has_colour(path: Path) -> bool:
-    """Return whether an image file's header announces colour; False for a file that cannot be opened."""
-    try:
-        with Image.open(path) as picture:
-            return picture.mode not in GREY_MODES and not picture.mode.startswith(("I", "F"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False
 
 
 def understood(listing: Listing, unseen: set[str], channels: int) -> str:
