@@ -31,7 +31,7 @@ def decode_image(path: Path, image_size: int, channels: int, invert: bool = Fals
 
     Args:
         path: the file.
-        image_size: side in pixels of the result; the image is squashed to a square (area-averaging filter).
+        image_size: side in pixels of the result; the image is squashed to a square (bilinear, antialiased).
         channels: 1 for grey, 3 for RGB.
         invert: whether to turn dark ink on white into white ink on black.
 
@@ -59,20 +59,13 @@ def decode_image(path: Path, image_size: int, channels: int, invert: bool = Fals
                     )
                 usable = picture.convert("L" if channels == 1 else "RGB")
                 if usable.size != (image_size, image_size):
-                    usable = usable.resize(
-                        (image_size, image_size),
-                        Image.Resampling.BOX if _shrinks(usable, image_size) else Image.Resampling.BILINEAR,
-                    )
+                    usable = usable.resize((image_size, image_size), Image.Resampling.BILINEAR)
                 pixels = np.asarray(usable, dtype=np.uint8).reshape(image_size, image_size, channels)
     except ValueError:
         raise
     except (OSError, SyntaxError, Image.DecompressionBombError, EOFError) as error:
         raise ValueError(f"cannot be decoded: {error}") from error
     return 255 - pixels if invert else pixels
-
-
-def _shrinks(picture: Image.Image, image_size: int) -> bool:
-    return picture.width >= image_size and picture.height >= image_size
 
 
 def decode_files(

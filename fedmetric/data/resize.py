@@ -11,7 +11,7 @@ from fedmetric.data.base import Images
 def resize_into(pixels: Images, out: Images) -> None:
     """Fill `out` with resized copies of `pixels`, one image at a time.
 
-    Shrinking averages areas and enlarging interpolates linearly, as `decode_image` does; equal sizes are copied.
+    Bilinear with antialiasing, as `decode_image` does it; equal sizes are copied.
 
     Args:
         pixels: (N, h, w, C) uint8, C = 1 or 3.
@@ -21,8 +21,6 @@ def resize_into(pixels: Images, out: Images) -> None:
         out[...] = pixels
         return
     height, width = out.shape[1:3]
-    shrinks = pixels.shape[1] >= height and pixels.shape[2] >= width
-    method = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
     for row, image in enumerate(pixels):
         picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-        out[row] = np.asarray(picture.resize((width, height), method)).reshape(out.shape[1:])
+        out[row] = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR)).reshape(out.shape[1:])

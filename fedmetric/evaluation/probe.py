@@ -33,8 +33,7 @@ def linear_probe(train: Labelled, test: Tensor) -> Labels:
     """
     features = train.embeddings.double()
     mean, deviation = features.mean(dim=0), features.std(dim=0, correction=0)
-    # Rounding alone gives a constant column a deviation around 1e-16 of its size; dividing by it would invent a
-    # feature.
+    # A column that is constant but for the last bit of float32 is noise, which standardising would turn into a feature.
     varies = deviation > 1e-7 * mean.abs()
     scale = varies / deviation.where(varies, 1.0)
 

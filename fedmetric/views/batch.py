@@ -126,7 +126,7 @@ class NaturalViews(Views):
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Crop, recolour, blur and solarise; see `Views`."""
-        images = self.geometry(images, generator).clone()
+        images = self.geometry(images.contiguous(), generator).clone()  # colour works on planes
         device, batch = images.device, len(images)
         if self.jitter and self.strength:
             where = chosen(self.jitter, batch, generator, device)

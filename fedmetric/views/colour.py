@@ -7,20 +7,24 @@ drawn for a batch, which leaves the distribution of a single image as it is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Generator, Tensor
 
 from fedmetric.views.base import uniform
 
 LUMA = (0.2989, 0.587, 0.114)
+CACHED_IMAGES = 32
+HUGE = 1e30
 
 
 def grey(images: Tensor) -> Tensor:
     """Return the luma of colour images, or grey images as they are. (B, C, H, W) -> (B, 1, H, W)."""
     if images.shape[1] == 1:
         return images
-    weights = torch.tensor(LUMA, dtype=images.dtype, device=images.device)
-    return torch.einsum("bchw,c->bhw", images, weights).unsqueeze(1)
+    red, green, blue = images.unbind(1)
+    return (LUMA[0] * red).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2]).unsqueeze(1)
 
 
 def _blend(images: Tensor, other: Tensor, share: Tensor) -> Tensor:
@@ -43,21 +47,31 @@ def saturate(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
-    """Rotate the hue of colour images. shift: (B,) float in turns, 1 is a full turn."""
+    """Rotate the hue of colour images in HSV. shift: (B,) float in turns, 1 is a full turn.
+
+    A channel whose place on the circle of six lies at distance d from the hue has the value less the spread times
+    1 - clamp(2 - d, 0, 1).
+    """
     if images.shape[1] == 1:
         return images
-    value, index = images.max(1)
-    spread = value - images.amin(1)
-    safe = torch.where(spread == 0, torch.ones_like(spread), spread)
     red, green, blue = images.unbind(1)
-    hue = torch.where(
-        index == 0, (green - blue) / safe, torch.where(index == 1, (blue - red) / safe + 2, (red - green) / safe + 4)
-    )
-    hue = torch.where(spread == 0, torch.zeros_like(hue), hue) + 6 * shift[:, None, None]
-    # a channel is the value less the spread, weighted by its distance on the hue circle
-    offsets = torch.tensor([5.0, 3.0, 1.0], device=images.device, dtype=images.dtype)[None, :, None, None]
-    k = torch.remainder(offsets + hue.unsqueeze(1), 6)
-    return (value.unsqueeze(1) - spread.unsqueeze(1) * torch.minimum(k, 4 - k).clamp_(0, 1)).clamp_(0, 1)
+    value = torch.maximum(torch.maximum(red, green), blue)
+    spread = value - torch.minimum(torch.minimum(red, green), blue)
+    safe = spread.clamp_min(1 / HUGE)
+    # 0 where the channel is the largest, else 1; arithmetic, because torch.where is several times slower on a CPU
+    not_red = (value - red).mul_(HUGE).clamp_(max=1)
+    not_green = (value - green).mul_(HUGE).clamp_(max=1)
+    green_hue = (blue - red).add_(safe, alpha=2)
+    blue_hue = (red - green).add_(safe, alpha=4)
+    hue = torch.lerp(green - blue, torch.lerp(green_hue, blue_hue, not_green), not_red).div_(safe)
+    hue += 6 * shift[:, None, None]
+    rotated = torch.empty_like(images)
+    for channel, place in enumerate((0.0, 2.0, 4.0)):
+        distance = hue - place
+        distance -= (distance / 6).round_().mul_(6)
+        share = distance.abs_().sub_(1).clamp_(0, 1)  # 1 - clamp(2 - d, 0, 1)
+        torch.addcmul(value, share, spread, value=-1, out=rotated[:, channel])
+    return rotated.clamp_(0, 1)
 
 
 def jitter(
@@ -73,16 +87,23 @@ def jitter(
         hue: shifts are drawn from [-hue, hue] turns.
         generator: supplies the order and the factors.
     """
-    operations = ((brighten, brightness), (contrast, contrast_), (saturate, saturation))
+    batch, device = len(images), images.device
+    plan: list[tuple[Callable[[Tensor, Tensor], Tensor], Tensor]] = []
     for position in torch.randperm(4, generator=generator).tolist():
-        if position == 3:
-            shift = uniform(-hue, hue, len(images), generator, images.device)
-            images = shift_hue(images, shift) if hue else images
-        else:
-            operation, strength = operations[position]
-            factor = uniform(max(0.0, 1 - strength), 1 + strength, len(images), generator, images.device)
-            images = operation(images, factor) if strength else images
-    return images
+        operation, strength = ((brighten, brightness), (contrast, contrast_), (saturate, saturation), (shift_hue, hue))[
+            position
+        ]
+        low, high = (-hue, hue) if operation is shift_hue else (max(0.0, 1 - strength), 1 + strength)
+        amounts = uniform(low, high, batch, generator, device)
+        if strength:
+            plan.append((operation, amounts))
+    pieces = []
+    for start in range(0, batch, CACHED_IMAGES):  # intermediate results of a few images stay in the processor's cache
+        piece = images[start : start + CACHED_IMAGES]
+        for operation, amounts in plan:
+            piece = operation(piece, amounts[start : start + CACHED_IMAGES])
+        pieces.append(piece)
+    return torch.cat(pieces) if pieces else images
 
 
 def solarise(images: Tensor, threshold: float = 0.5) -> Tensor:

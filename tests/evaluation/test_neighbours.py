@@ -45,7 +45,7 @@ def test_images_tied_for_the_last_place_share_it() -> None:
 
 
 def test_a_shared_place_counts_once() -> None:
-    """k = 2: class 2 at 10 degrees has weight 1; two of class 1 tie at 20 for the other place.
+    """With k = 2, class 2 at 10 degrees has weight 1 and two of class 1 tie at 20 for the other place.
 
     At T = 1 a place at 20 degrees is worth exp(cos 20 - cos 10) = 0.956, so class 1 loses; two places would win.
     """
