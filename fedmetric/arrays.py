@@ -21,7 +21,7 @@ def sha256_of(arrays: Mapping[str, NDArray[Any]]) -> str:
     """Hash names, dtypes, shapes and bytes, in the order of the sorted names, into 64 hex digits."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = np.asarray(arrays[name], order="C")
         digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
@@ -50,7 +50,7 @@ def check_same(given: Mapping[str, NDArray[Any]], wanted: Mapping[str, NDArray[A
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays as safetensors."""
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, path)
 
 
 def load_arrays(path: Path) -> Arrays:

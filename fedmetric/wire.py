@@ -96,7 +96,7 @@ def unpack_request(content: RecordDict) -> TrainRequest:
     try:
         experiment = Experiment.model_validate_json(str(config["experiment"]))
         round, client = int(config["round"]), int(config["client"])  # type: ignore[arg-type]
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise ProtocolError(f"the request is incomplete: {error}") from error
     return TrainRequest(experiment, round, client, unpack_arrays(content, "shared"), unpack_arrays(content, "extra"))
 

@@ -72,7 +72,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
 
 def checkpoint_folders(folder: Path) -> list[Path]:
     """List finished checkpoints, oldest first."""
-    return sorted(place for place in folder.glob("round-*") if re.fullmatch(r"round-\d{4,}", place.name))
+    finished = (place for place in folder.glob("round-*") if re.fullmatch(r"round-\d{4,}", place.name))
+    return sorted(finished, key=lambda place: int(place.name.removeprefix("round-")))
 
 
 def load_checkpoint(place: Path) -> Checkpoint:

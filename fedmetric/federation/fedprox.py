@@ -29,6 +29,8 @@ class FedProx(FederationRule):
 
     def correct(self, parameters: Mapping[str, Tensor], start: Mapping[str, Tensor], memory: Memory) -> None:
         """Add the gradient of the proximal term, mu (w - w_t); see `FederationRule.correct`."""
+        if not self.mu:
+            return  # adding 0 would still turn a gradient of -0 into +0
         for name, parameter in parameters.items():
             if parameter.grad is not None and name in start:
                 parameter.grad.add_(parameter.detach() - start[name], alpha=self.mu)

@@ -105,7 +105,7 @@ def build_embedder(experiment: Experiment, channels: int, init_seed: int | None 
                 backbone.eval()
                 dimension = backbone(torch.zeros(2, channels, size, size)).flatten(1).shape[1]
                 backbone.train()
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, AssertionError) as error:  # torchvision asserts the sizes of its transformers
             raise ConfigError(f"model '{experiment.model.name}' does not fit image_size={size}: {error}") from error
         objective: Objective = objectives.build(experiment.objective, dimension)
         embedder = Embedder(backbone, objective)

@@ -39,8 +39,14 @@ def preload() -> None:
         forkserver.ensure_running()
 
 
-def work(connection: Connection) -> None:
+def settings() -> dict[str, str]:
+    """Return what a worker must know of this process; a fork server keeps the environment it was started with."""
+    return {name: value for name, value in os.environ.items() if name.startswith(("FEDMETRIC_", "FLWR_"))}
+
+
+def work(connection: Connection, environment: dict[str, str]) -> None:
     """Handle messages until told to stop; the body of a worker process."""
+    os.environ.update(environment)
     from fedmetric.clients.app import app
     from fedmetric.simulations.engines.grid import identify_process
 
@@ -81,7 +87,7 @@ class ProcessWorkers:
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=work, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
+        process = self._context.Process(target=work, args=(theirs, settings()), daemon=True)  # type: ignore[attr-defined]
         process.start()
         theirs.close()
         return _Worker(process, ours)

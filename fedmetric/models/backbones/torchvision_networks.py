@@ -41,13 +41,17 @@ def torchvision_classifier(
         arch: torchvision's name, such as "mobilenet_v3_small".
         norm: "batch" keeps the network's layers, "group" replaces BatchNorm by GroupNorm.
     """
-    known = [name for name in models.list_models() if "." not in name and "/" not in name]
     classifiers = models.list_models(module=models)
     if arch not in classifiers:
-        raise ConfigError(f"model.arch: torchvision has no classifier '{arch}'{nearest(arch, known)}")
-    extra = {"image_size": image_size} if arch.startswith("vit_") else {}
+        raise ConfigError(f"model.arch: torchvision has no classifier '{arch}'{nearest(arch, classifiers)}")
+    extra: dict[str, object] = {"image_size": image_size} if arch.startswith("vit_") else {}
+    if arch in ("googlenet", "inception_v3"):
+        extra = {"aux_logits": False, "init_weights": True}  # with them, training gives a tuple
     network = models.get_model(arch, weights=None, **extra)
-    parent, name, _ = list(_placed(network, nn.Linear))[-1]
+    linear = list(_placed(network, nn.Linear))
+    if not linear:
+        raise ConfigError(f"model.arch: '{arch}' has no linear layer to take off; choose another, such as resnet34")
+    parent, name, _ = linear[-1]
     setattr(parent, name, nn.Identity())
     parent, name, first = next(iter(_placed(network, nn.Conv2d)))
     if isinstance(first, nn.Conv2d) and first.in_channels != in_channels:

@@ -1,0 +1,139 @@
+"""The exchange on a grid made by hand, which answers as it is told and counts what is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Message
+from tiny import tiny
+
+from fedmetric.errors import TooFewClientsError
+from fedmetric.federation.base import FederationRule, Update
+from fedmetric.server.exchange import exchange
+from fedmetric.server.rounds import Clients, check_enough, run_round
+from fedmetric.simulations.engines.grid import identify_process
+from fedmetric.wire import ClientFailure, TrainRequest, failure_reply, pack_update, unpack_request
+
+SHARED = {"w": np.zeros(2, np.float32)}
+
+
+class ScriptedGrid:
+    """Answers a request of client k with weights k and k + 1 images, or as `answers[k]` says."""
+
+    def __init__(self, answers: dict[int, Any] | None = None) -> None:
+        identify_process()
+        self.answers = answers or {}
+        self.replies: dict[str, Message] = {}
+        self.most_under_way = 0
+        self.pushed: list[int] = []
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        identifiers = []
+        for message in messages:
+            request = unpack_request(message.content)
+            self.pushed.append(request.client)
+            identifier = f"m{len(self.pushed)}"
+            self.replies[identifier] = self.answer(request, message)
+            self.most_under_way = max(self.most_under_way, len(self.replies))
+            identifiers.append(identifier)
+        return identifiers
+
+    def answer(self, request: TrainRequest, message: Message) -> Message:
+        special = self.answers.get(request.client)
+        if isinstance(special, ClientFailure):
+            return failure_reply(special, message)
+        arrays = {"w": np.full(2, request.client, np.float32)} if special is None else special
+        update = Update(request.client, arrays, request.client + 1, metrics={"loss": float(request.client), "batch_size": 64.0})
+        return Message(pack_update(update, request.round), reply_to=message)
+
+    def pull_messages(self, identifiers: Iterable[str]) -> list[Message]:
+        return [self.replies.pop(identifier) for identifier in identifiers]
+
+
+def request_for(client: int) -> TrainRequest:
+    return TrainRequest(tiny(), 1, client, SHARED, {})
+
+
+def ask(grid: ScriptedGrid, cohort: list[int], window: int | None = None) -> list[Any]:
+    return list(exchange(grid, list(range(100, 120)), cohort, request_for, window))  # type: ignore[arg-type]
+
+
+def test_replies_come_in_the_order_of_the_cohort() -> None:
+    assert [reply.client for reply in ask(ScriptedGrid(), [1, 4, 7])] == [1, 4, 7]
+
+
+@pytest.mark.parametrize("window", [1, 2, 5])
+def test_no_more_than_the_window_is_under_way(window: int) -> None:
+    grid = ScriptedGrid()
+    assert len(ask(grid, list(range(12)), window)) == 12
+    assert grid.most_under_way == window
+
+
+def test_without_a_window_everything_is_sent_at_once() -> None:
+    grid = ScriptedGrid()
+    ask(grid, list(range(12)))
+    assert grid.most_under_way == 12
+
+
+def test_an_error_reply_becomes_a_failure_with_client_round_and_stage() -> None:
+    failure = ClientFailure(2, 1, "training", "ValueError: no luck")
+    replies = ask(ScriptedGrid({2: failure}), [1, 2, 3])
+    assert replies[1] == failure
+    assert str(failure) == "client 2, round 1, training: ValueError: no luck"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"v": np.zeros(2, np.float32)}, "missing arrays \\['w'\\], unexpected arrays \\['v'\\]"),
+        ({"w": np.zeros(3, np.float32)}, "w is float32 \\(3,\\), expected float32 \\(2,\\)"),
+        ({"w": np.zeros(2, np.float64)}, "w is float64 \\(2,\\), expected float32 \\(2,\\)"),
+    ],
+)
+def test_a_reply_with_other_arrays_than_asked_for_is_a_failure(arrays: dict[str, Any], words: str) -> None:
+    import re
+
+    (reply,) = ask(ScriptedGrid({1: arrays}), [1])
+    assert isinstance(reply, ClientFailure)
+    assert reply.stage == "reply"
+    assert re.search(words, reply.error)
+
+
+def test_a_round_weighs_clients_by_their_images_and_counts_what_happened() -> None:
+    """Clients 0, 1, 2 send weights 0, 1, 2 with 1, 2, 3 images: the mean is (0 + 2 + 6) / 6 = 4/3; 8 bytes each way a client."""
+    outcome = run_round(clients(ScriptedGrid(), 3), FederationRule(), tiny(), 1, SHARED, {})
+    np.testing.assert_allclose(outcome.shared["w"], [4 / 3, 4 / 3], rtol=1e-6)
+    assert outcome.losses == (0.0, 1.0, 2.0)
+    assert outcome.examples == 6
+    assert (outcome.bytes_down, outcome.bytes_up) == (24, 24)
+    assert outcome.failures == ()
+    assert outcome.shrunk == 0
+
+
+def test_a_round_that_loses_a_few_clients_is_the_round_without_them() -> None:
+    failure = ClientFailure(1, 1, "training", "gone")
+    outcome = run_round(clients(ScriptedGrid({1: failure}), 3), FederationRule(), tiny(), 1, SHARED, {})
+    np.testing.assert_allclose(outcome.shared["w"], [6 / 4, 6 / 4], rtol=1e-6)
+    assert outcome.failures == (failure,)
+
+
+def test_a_round_that_loses_too_many_shows_the_first_error() -> None:
+    failures = {k: ClientFailure(k, 1, "data", f"disk {k} is gone") for k in (0, 2)}
+    with pytest.raises(TooFewClientsError, match="lost 2 of 3 clients.*first: client 0, round 1, data: disk 0 is gone"):
+        run_round(clients(ScriptedGrid(failures), 3), FederationRule(), tiny(), 1, SHARED, {})
+
+
+def test_losing_every_client_is_never_allowed() -> None:
+    with pytest.raises(TooFewClientsError, match="lost 1 of 1 clients"):
+        check_enough(1, [ClientFailure(0, 1, "data", "gone")], 1.0, 1)
+
+
+def test_losing_exactly_the_allowed_share_is_allowed() -> None:
+    check_enough(4, [ClientFailure(k, 1, "data", "gone") for k in range(2)], 0.5, 1)
+
+
+def clients(grid: ScriptedGrid, count: int) -> Clients:
+    return Clients(grid, list(range(100, 100 + count)))  # type: ignore[arg-type]

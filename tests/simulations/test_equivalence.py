@@ -1,0 +1,124 @@
+"""The laws of the engine: the same experiment gives the same bits, whoever carries the messages and however often it stops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from oracles.central import train_centrally
+from tiny import tiny
+
+from fedmetric.arrays import sha256_of
+from fedmetric.errors import FedmetricError, UsageError
+from fedmetric.simulations.launch import Interrupted, resume_run, start_run
+
+
+def ignore(event: Mapping[str, Any]) -> None:
+    pass
+
+
+def sha256(folder: Path, *overrides: str, workers: int = 1) -> str:
+    return str(start_run(tiny("evaluation.every=0", *overrides), folder, ignore, workers=workers)["weights_sha256"])
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return sha256(tmp_path_factory.mktemp("reference") / "run")
+
+
+def test_two_workers_give_the_weights_of_one(reference: str, tmp_path: Path) -> None:
+    assert sha256(tmp_path / "run", workers=2) == reference
+
+
+def test_three_workers_and_a_cohort_give_the_weights_of_one(tmp_path: Path) -> None:
+    cohort = ("partition.clients=7", "federation.clients_per_round=5")
+    assert sha256(tmp_path / "three", *cohort, workers=3) == sha256(tmp_path / "one", *cohort)
+
+
+def test_ray_gives_the_weights_of_the_local_engine(reference: str, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    summary = start_run(tiny("evaluation.every=0"), tmp_path / "run", ignore, engine="ray", workers=2)
+    assert summary["weights_sha256"] == reference
+
+
+def test_the_second_run_is_the_first(reference: str, tmp_path: Path) -> None:
+    assert sha256(tmp_path / "run") == reference
+
+
+def test_another_seed_gives_other_weights(reference: str, tmp_path: Path) -> None:
+    assert sha256(tmp_path / "run", "seed=2") != reference
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_one_client_is_central_training_bit_for_bit(tmp_path: Path, epochs: int) -> None:
+    one = ("partition.clients=1", f"local.epochs={epochs}")
+    assert sha256(tmp_path / "run", *one) == sha256_of(train_centrally(tiny(*one)))
+
+
+def test_fedprox_without_its_term_is_fedavg_bit_for_bit(reference: str, tmp_path: Path) -> None:
+    assert sha256(tmp_path / "zero", "federation.rule.name=fedprox", "federation.rule.mu=0") == reference
+    assert sha256(tmp_path / "one", "federation.rule.name=fedprox", "federation.rule.mu=1") != reference
+
+
+class StopAfter:
+    """Raise like a signal handler does, at the first event of a kind in a round."""
+
+    def __init__(self, kind: str, round: int) -> None:
+        self.kind, self.round = kind, round
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == self.kind and event.get("round") == self.round:
+            self.kind = "never again"
+            raise Interrupted(15)
+
+
+@pytest.mark.parametrize(("kind", "round"), [("start", 0), ("round", 1), ("evaluation", 2), ("checkpoint", 2), ("round", 3)])
+def test_a_run_that_was_interrupted_anywhere_resumes_to_the_same_weights(tmp_path: Path, kind: str, round: int) -> None:
+    experiment = tiny("federation.rounds=4", "checkpoint_every=2", "federation.clients_per_round=2")
+    whole = start_run(experiment, tmp_path / "whole", ignore, workers=1)
+    with pytest.raises(Interrupted, match="interrupted by signal 15"):
+        start_run(experiment, tmp_path / "cut", StopAfter(kind, round), workers=1)
+    resumed = resume_run(tmp_path / "cut", ignore, workers=1)
+    assert resumed["weights_sha256"] == whole["weights_sha256"]
+    assert resumed["evaluation"] == whole["evaluation"]
+    rounds = [event["round"] for event in events(tmp_path / "cut") if event["event"] == "round"]
+    assert rounds == [1, 2, 3, 4]
+
+
+def test_a_run_resumes_from_the_checkpoint_before_a_damaged_one(tmp_path: Path) -> None:
+    experiment = tiny("federation.rounds=3", "evaluation.every=0")
+    whole = start_run(experiment, tmp_path / "whole", ignore, workers=1)
+    with pytest.raises(Interrupted):
+        start_run(experiment, tmp_path / "cut", StopAfter("round", 3), workers=1)
+    newest = sorted((tmp_path / "cut" / "checkpoints").glob("round-*"))[-1] / "shared.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-7])
+    assert resume_run(tmp_path / "cut", ignore, workers=1)["weights_sha256"] == whole["weights_sha256"]
+    assert any(event["event"] == "warning" for event in events(tmp_path / "cut"))
+
+
+def test_a_finished_run_is_not_resumed(tmp_path: Path) -> None:
+    sha256(tmp_path / "run")
+    with pytest.raises(UsageError, match="is done: 2 rounds.*nothing to resume"):
+        resume_run(tmp_path / "run", ignore, workers=1)
+
+
+def test_a_folder_that_is_taken_is_refused(tmp_path: Path) -> None:
+    sha256(tmp_path / "run")
+    with pytest.raises(UsageError, match="is not empty; continue it with 'fedmetric resume', or choose another --out"):
+        sha256(tmp_path / "run")
+
+
+def test_a_checkpoint_of_another_experiment_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        start_run(tiny(), tmp_path / "run", StopAfter("checkpoint", 1), workers=1)
+    (tmp_path / "run" / "experiment.toml").write_text(tiny("seed=9").to_toml())
+    with pytest.raises(FedmetricError, match="the checkpoint was made by another experiment"):
+        resume_run(tmp_path / "run", ignore, workers=1)
+
+
+def events(folder: Path) -> list[dict[str, Any]]:
+    from fedmetric.runs import RunFolder
+
+    return RunFolder.open(folder).events()
