@@ -42,3 +42,14 @@ class TooFewClientsError(FedmetricError):
 
 class ProtocolError(FedmetricError):
     """Report a message whose sender speaks another version, or whose contents are not what was asked for."""
+
+
+class Interrupted(BaseException):
+    """Say that a signal asked a run to end; its last finished round is in a checkpoint.
+
+    Not an Exception, so that a client which answers its own errors does not take it for one.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"interrupted by signal {signal_number}; continue with 'fedmetric resume'")
+        self.exit_code = 128 + signal_number

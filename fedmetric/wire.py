@@ -135,8 +135,12 @@ def unpack_update(content: RecordDict, round: int, client: int) -> Update:
     count = metrics.get("num-examples")
     if not isinstance(count, int) or count < 1:
         raise ProtocolError(f"num-examples is {count!r}, a whole number of at least 1 is needed")
-    kept = {key.removeprefix("metric."): float(value) for key, value in metrics.items() if key.startswith("metric.")}  # type: ignore[arg-type]
-    return Update(client, unpack_arrays(content, "arrays"), count, unpack_arrays(content, "extra"), kept)
+    try:
+        named = {key.removeprefix("metric."): value for key, value in metrics.items() if key.startswith("metric.")}
+        kept = {key: float(value) for key, value in named.items()}  # type: ignore[arg-type]
+        return Update(client, unpack_arrays(content, "arrays"), count, unpack_arrays(content, "extra"), kept)
+    except Exception as error:  # NumPy raises errors of many classes for bytes that are no array
+        raise ProtocolError(f"the reply cannot be read: {error}") from error
 
 
 def train_message(request: TrainRequest, node: int) -> Message:

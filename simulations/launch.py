@@ -12,20 +12,12 @@ from fedmetric.server.checkpoints import Checkpoint, latest_checkpoint
 from fedmetric.simulations.engines.processes import default_workers, preload
 
 from fedmetric.config import Experiment
-from fedmetric.errors import FedmetricError, UsageError
+from fedmetric.errors import FedmetricError, Interrupted, UsageError
 from fedmetric.runs import SUMMARY_SCHEMA, RunFolder
 from fedmetric.training.site import Site
 
 EngineName = Literal["local", "ray"]
 SUMMARY_KEYS = ("mean", "ci95", "n")
-
-
-class Interrupted(FedmetricError):
-    """A signal asked the run to end; the last finished round is in a checkpoint."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(f"interrupted by signal {signal_number}; continue with 'fedmetric resume'")
-        self.exit_code = 128 + signal_number
 
 
 def start_run(
@@ -100,7 +92,7 @@ def _run(
         report = _engine(engine)(Site(experiment), folder, emit, workers, start)
     except BaseException as error:
         interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
-        code = error.exit_code if isinstance(error, FedmetricError) else 130 if interrupted else 1
+        code = getattr(error, "exit_code", 130 if interrupted else 1)
         summary = summarise(
             "interrupted" if interrupted else "failed", code, last_round, None, time.monotonic() - began
         )

@@ -85,7 +85,9 @@ def test_clients_and_server_never_import_each_other() -> None:
             assert "fedmetric.clients" not in reached
 
 
-@pytest.mark.parametrize("statement", ["import fedmetric.cli.app", "import fedmetric.config", "import fedmetric.registry"])
+@pytest.mark.parametrize(
+    "statement", ["import fedmetric.cli.app", "import fedmetric.config", "import fedmetric.registry"]
+)
 def test_the_command_line_and_the_checks_of_an_experiment_load_nothing_heavy(statement: str) -> None:
     heavy = "{'torch', 'torchvision', 'lightly', 'sklearn', 'flwr', 'matplotlib', 'PIL'}"
     code = f"import sys; {statement}; print(sorted({heavy} & set(sys.modules)))"

@@ -12,7 +12,7 @@ from fedmetric.cli import config_commands, data_commands, run_commands
 from fedmetric.cli.benchmarks import benchmarks
 from fedmetric.cli.doctor import doctor
 from fedmetric.cli.listing import list_methods
-from fedmetric.errors import FedmetricError
+from fedmetric.errors import FedmetricError, Interrupted
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,9 +47,9 @@ def main() -> None:
     except FedmetricError as error:
         print(f"fedmetric: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("fedmetric: interrupted", file=sys.stderr)
-        sys.exit(130)
+    except Interrupted as interruption:
+        print(f"fedmetric: {interruption}", file=sys.stderr)
+        sys.exit(interruption.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)

@@ -24,6 +24,7 @@ from fedmetric.cli.arguments import (
     print_json,
     use_data,
 )
+from fedmetric.errors import Interrupted
 
 DEMO = "glyphs"
 
@@ -114,8 +115,6 @@ def signals_end_the_run() -> Iterator[None]:
     """Turn SIGINT and SIGTERM into an error that is raised between two steps, so that a checkpoint can be written."""
 
     def handle(number: int, frame: FrameType | None) -> None:
-        from fedmetric.simulations.launch import Interrupted
-
         signal.signal(number, signal.SIG_IGN)
         raise Interrupted(number)
 

@@ -15,8 +15,8 @@ class WeightedMean:
     """Sum weighted arrays in float64, so that memory does not grow with the number of clients.
 
     Sums depend on their order: fold clients in a fixed one. Integer arrays, such as BatchNorm's count of batches,
-    take the
-    maximum: a mean of counters counts nothing. The mean of one update is that update, bit for bit.
+    take the maximum: a mean of counters counts nothing. The mean of one update is that update, bit for bit, for
+    arrays of at most 32 bits.
     """
 
     def __init__(self) -> None:

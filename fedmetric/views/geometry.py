@@ -1,7 +1,8 @@
 """Random crops, rotations, scalings, translations, shears and flips of a batch as one resampling.
 
 Every operation is a 3x3 matrix that maps output to input coordinates in [-1, 1]; their product samples each image once,
-bilinearly. Parameters follow torchvision's RandomResizedCrop and RandomAffine, so that the two agree in distribution.
+bilinearly. Parameters follow torchvision's RandomResizedCrop and RandomAffine, so that the two agree in distribution;
+only translations differ, which torchvision rounds to whole pixels.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def affine_matrices(degrees: Tensor, translation: Tensor, scaling: Tensor, shear
     """Build the inverse maps of rotation, scaling and shear about the centre, then translation.
 
     Args:
-        degrees: (B,) counter-clockwise rotation in degrees, as torchvision's RandomAffine counts it.
+        degrees: (B,) clockwise rotation in degrees, as torchvision's RandomAffine counts it.
         translation: (B, 2) in x and y, as a share of the image side.
         scaling: (B,) factor; above 1 enlarges the content.
         shear: (B, 2) in x and y, degrees.

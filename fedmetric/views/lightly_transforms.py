@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import torch
 from lightly.transforms.simclr_transform import SimCLRViewTransform
 from torch import Generator, Tensor
@@ -54,14 +55,16 @@ class LightlyViews(Views):
         size = images.shape[-1]
         transform = SimCLRViewTransform(input_size=size, **self.arguments)
         seed = int(torch.randint(2**31, (1,), generator=generator))
-        state = random.getstate()
+        state, numpy_state = random.getstate(), np.random.get_state()
         try:
             # torchvision and lightly draw from the global generators; fork them so that nothing else is disturbed
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 random.seed(seed)
+                np.random.seed(seed)
                 pictures = [to_pil_image(image.cpu()).convert("RGB") for image in images]
                 views_ = torch.stack([transform(picture) for picture in pictures]).to(images.device)
         finally:
             random.setstate(state)
+            np.random.set_state(numpy_state)
         return views_ if images.shape[1] == 3 else views_.mean(1, keepdim=True)

@@ -38,7 +38,9 @@ def test_a_request_is_answered_with_an_update_and_the_round_is_remembered(reques
     update = unpack_update(reply.content, 1, 2)
     assert update.arrays.keys() == request_.shared.keys()
     assert update.num_examples == len(Site(tiny()).parts[2]) // 64 * 64
-    assert not np.array_equal(update.arrays["backbone.block1.conv.weight"], request_.shared["backbone.block1.conv.weight"])
+    assert not np.array_equal(
+        update.arrays["backbone.block1.conv.weight"], request_.shared["backbone.block1.conv.weight"]
+    )
     assert int(read_memory(place.state)["last-round"]) == 1
 
 

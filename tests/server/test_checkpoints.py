@@ -27,7 +27,12 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     place = save_checkpoint(tmp_path, checkpoint(10))
     assert place.name == "round-0010"
     loaded = load_checkpoint(place)
-    assert (loaded.round, loaded.fingerprint, loaded.class_hashes, loaded.seconds) == (10, "fingerprint", ("a", "b"), 12.5)
+    assert (loaded.round, loaded.fingerprint, loaded.class_hashes, loaded.seconds) == (
+        10,
+        "fingerprint",
+        ("a", "b"),
+        12.5,
+    )
     np.testing.assert_array_equal(loaded.shared["w"], checkpoint(10).shared["w"])
     assert loaded.shared["count"].dtype == np.int64
     assert loaded.shared["count"].shape == ()

@@ -46,7 +46,9 @@ class ScriptedGrid:
         if isinstance(special, ClientFailure):
             return failure_reply(special, message)
         arrays = {"w": np.full(2, request.client, np.float32)} if special is None else special
-        update = Update(request.client, arrays, request.client + 1, metrics={"loss": float(request.client), "batch_size": 64.0})
+        update = Update(
+            request.client, arrays, request.client + 1, metrics={"loss": float(request.client), "batch_size": 64.0}
+        )
         return Message(pack_update(update, request.round), reply_to=message)
 
     def pull_messages(self, identifiers: Iterable[str]) -> list[Message]:

@@ -11,8 +11,8 @@ from oracles.central import train_centrally
 from tiny import tiny
 
 from fedmetric.arrays import sha256_of
-from fedmetric.errors import FedmetricError, UsageError
-from fedmetric.simulations.launch import Interrupted, resume_run, start_run
+from fedmetric.errors import FedmetricError, Interrupted, UsageError
+from fedmetric.simulations.launch import resume_run, start_run
 
 
 def ignore(event: Mapping[str, Any]) -> None:
@@ -74,7 +74,9 @@ class StopAfter:
             raise Interrupted(15)
 
 
-@pytest.mark.parametrize(("kind", "round"), [("start", 0), ("round", 1), ("evaluation", 2), ("checkpoint", 2), ("round", 3)])
+@pytest.mark.parametrize(
+    ("kind", "round"), [("start", 0), ("round", 1), ("evaluation", 2), ("checkpoint", 2), ("round", 3)]
+)
 def test_a_run_that_was_interrupted_anywhere_resumes_to_the_same_weights(tmp_path: Path, kind: str, round: int) -> None:
     experiment = tiny("federation.rounds=4", "checkpoint_every=2", "federation.clients_per_round=2")
     whole = start_run(experiment, tmp_path / "whole", ignore, workers=1)

@@ -1,0 +1,80 @@
+"""Code blocks of README and CONTRIBUTING do what they say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import tiny
+
+from fedmetric.config import parse_experiment
+from fedmetric.registry import rules, views
+from fedmetric.training.local_update import Trainer, local_update
+from fedmetric.training.site import Site
+
+ROOT = Path(__file__).parent.parent
+
+
+def blocks(document: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / document).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_the_commands_and_the_python_of_the_readme_run(tmp_path: Path) -> None:
+    """All shell blocks in order, then the Python block, in one empty folder with the installed command first on the path."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    script = "set -e\n" + "\n".join(blocks("README.md", "bash"))
+    shell = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert shell.returncode == 0, shell.stderr
+    assert "Recall@1" in shell.stdout
+    (tmp_path / "block.py").write_text("\n".join(blocks("README.md", "python")))
+    python = subprocess.run([sys.executable, "block.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert python.returncode == 0, python.stderr
+    assert python.stdout.strip() == "torch.Size([8, 64])"
+
+
+def test_the_experiments_of_the_readme_are_valid() -> None:
+    (block,) = blocks("README.md", "toml")
+    assert parse_experiment(block, "README").federation.rule.name == "fedprox"
+
+
+def test_the_objective_of_the_guide_is_complete_in_40_lines_and_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = blocks("CONTRIBUTING.md", "python")
+    assert len(block.splitlines()) <= 40
+    (tmp_path / "simsiam_of_the_guide.py").write_text(block)
+    monkeypatch.syspath_prepend(tmp_path)
+    experiment = tiny("objective=simsiam_of_the_guide:SimSiamSmall")
+    site = Site(experiment)
+    trainer = Trainer(
+        experiment, site.trainer.embedder, views.build(experiment.views), rules.build(experiment.federation.rule), site.trainer.device
+    )
+    shared = trainer.embedder.shared()
+    assert any(name.startswith("objective.predictor.") for name in shared)
+    losses = []
+    for round in (1, 2):
+        update = local_update(trainer, site.images_of(0), shared, {}, {}, round, 0)
+        shared = update.arrays
+        losses.append(update.metrics["loss"])
+    assert losses[1] < losses[0] < 0
+    assert all(np.isfinite(array).all() for array in shared.values())
+
+
+def test_the_guides_objective_would_be_found_by_the_registry(tmp_path: Path) -> None:
+    from fedmetric.registry import _scan
+
+    path = tmp_path / "simsiam_small.py"
+    path.write_text(blocks("CONTRIBUTING.md", "python")[0])
+    (entry,) = _scan("objective", "fedmetric.objectives.simsiam_small", path)
+    assert entry.name == "simsiam-small"
+    assert [parameter.name for parameter in entry.parameters] == ["hidden_dim", "output_dim"]
+    assert entry.parameters[0].description.startswith("width of the projector")
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md", "CONTRIBUTING.md"])
+def test_links_between_documents_lead_somewhere(document: str) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / document).read_text(encoding="utf-8")):
+        assert ((ROOT / document).parent / target).exists(), target

@@ -1,0 +1,83 @@
+"""What a place with images builds from an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from fedmetric.config import Experiment
+from fedmetric.data.base import Dataset, ImageSet
+from fedmetric.errors import ConfigError
+from fedmetric.federation.fedprox import FedProx
+from fedmetric.training.allocator import keep_freed_memory
+from fedmetric.training.site import Site, compute_device
+from fedmetric.views.batch import NaturalViews
+
+Small = Callable[..., Experiment]
+IID = ("partition=iid", "partition.clients=4")
+
+
+def site_of(experiment: Experiment) -> Site:
+    """Return a site with 12 classes of 4 grey images to train on and 3 others held out."""
+    site = Site(experiment)
+    labels = np.arange(48, dtype=np.int64) % 12
+    names = tuple(f"class {i}" for i in range(15))
+    train = ImageSet("hand-made", np.zeros((48, 16, 16, 1), np.uint8), labels, names)
+    held_out = ImageSet(
+        "hand-made", np.zeros((6, 16, 16, 1), np.uint8), np.arange(12, 18, dtype=np.int64) % 3 + 12, names
+    )
+    site.__dict__["dataset"] = Dataset(train, held_out)
+    return site
+
+
+def test_every_client_gets_its_own_images(small: Small) -> None:
+    site = site_of(small(*IID))
+    assert site.num_clients == 4
+    assert sum(len(site.images_of(client)) for client in range(4)) == 48
+    assert np.array_equal(site.images_of(2).labels, site.training_images.labels[site.parts[2]])
+
+
+@pytest.mark.parametrize("client", [-1, 4, 99])
+def test_a_client_that_is_not_there_is_refused(client: int, small: Small) -> None:
+    with pytest.raises(ConfigError, match=f"client {client} asked for, but the partition has 4 clients"):
+        site_of(small(*IID)).images_of(client)
+
+
+def test_evaluation_is_on_the_held_out_classes_or_on_those_kept_from_training(small: Small) -> None:
+    held_out = site_of(small(*IID))
+    validation = site_of(small(*IID, "validation_classes=0.25", "evaluation.on=validation"))
+    assert held_out.evaluation_images.present_classes() == ("class 12", "class 13", "class 14")
+    assert len(held_out.training_images) == 48
+    kept = set(validation.evaluation_images.present_classes())
+    assert len(kept) == 3
+    assert not kept & set(validation.training_images.present_classes())
+
+
+def test_the_trainer_is_built_from_the_experiment_once(small: Small) -> None:
+    experiment = small(*IID, "views=natural", "federation.rule=fedprox", "federation.rule.mu=0.5")
+    site = site_of(experiment)
+    trainer = site.trainer
+    assert trainer is site.trainer
+    assert trainer.experiment is experiment
+    assert isinstance(trainer.views, NaturalViews)
+    assert isinstance(trainer.rule, FedProx)
+    assert trainer.rule.mu == 0.5
+    assert trainer.embedder.shared()["backbone.block1.conv.weight"].shape == (4, 1, 3, 3)
+    assert trainer.device == compute_device()
+
+
+def test_the_data_set_comes_from_the_cache_at_the_size_of_the_experiment(small: Small) -> None:
+    site = Site(small("data=digits", "image_size=16", *IID))
+    assert site.dataset.train.images.shape[1:] == (16, 16, 1)
+    assert site.dataset is site.dataset
+
+
+def test_the_allocator_answers_whether_the_c_library_understood() -> None:
+    assert isinstance(keep_freed_memory(), bool)
+
+
+def test_without_a_c_library_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedmetric.training.allocator.ctypes.CDLL", lambda name: object())
+    assert keep_freed_memory() is False
