@@ -7,10 +7,10 @@ import logging
 from functools import lru_cache
 
 import numpy as np
-from fedmetric.clients.memory import read_memory, write_memory
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from fedmetric.clients.memory import read_memory, write_memory
 from fedmetric.config import Experiment
 from fedmetric.training.local_update import local_update
 from fedmetric.training.site import Site

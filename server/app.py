@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from fedmetric.server.checkpoints import Checkpoint, save_checkpoint
-from fedmetric.server.judge import Judge
-from fedmetric.server.rounds import Clients, RoundOutcome, run_round
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
@@ -22,6 +19,9 @@ from fedmetric.evaluation.base import Scores
 from fedmetric.export import save_model
 from fedmetric.federation.base import FederationRule, Memory
 from fedmetric.runs import RunFolder
+from fedmetric.server.checkpoints import Checkpoint, save_checkpoint
+from fedmetric.server.judge import Judge
+from fedmetric.server.rounds import Clients, RoundOutcome, run_round
 from fedmetric.training.optimiser import learning_rate
 from fedmetric.training.site import Site
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from fedmetric.server.cohort import draw_cohort
-from fedmetric.server.exchange import exchange
 from flwr.serverapp import Grid
 
 from fedmetric.arrays import Arrays, num_bytes
 from fedmetric.config import Experiment
 from fedmetric.errors import TooFewClientsError
 from fedmetric.federation.base import FederationRule, State
+from fedmetric.server.cohort import draw_cohort
+from fedmetric.server.exchange import exchange
 from fedmetric.wire import ClientFailure, TrainRequest
 
 

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from fedmetric.server.app import Emit, Report, as_plain
-from fedmetric.server.checkpoints import Checkpoint, latest_checkpoint
-from fedmetric.simulations.engines.processes import default_workers, preload
-
 from fedmetric.config import Experiment
 from fedmetric.errors import FedmetricError, Interrupted, UsageError
 from fedmetric.runs import SUMMARY_SCHEMA, RunFolder
+from fedmetric.server.app import Emit, Report, as_plain
+from fedmetric.server.checkpoints import Checkpoint, latest_checkpoint
+from fedmetric.simulations.engines.processes import default_workers, preload
 from fedmetric.training.site import Site
 
 EngineName = Literal["local", "ray"]

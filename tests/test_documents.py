@@ -10,29 +10,35 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import tiny
 
 from fedmetric.config import parse_experiment
-from fedmetric.registry import rules, views
-from fedmetric.training.local_update import Trainer, local_update
+from fedmetric.training.local_update import local_update
 from fedmetric.training.site import Site
+from tiny import tiny
 
 ROOT = Path(__file__).parent.parent
 
 
 def blocks(document: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / document).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def test_the_commands_and_the_python_of_the_readme_run(tmp_path: Path) -> None:
-    """All shell blocks in order, then the Python block, in one empty folder with the installed command first on the path."""
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    """All shell blocks in order, then the Python block, in one empty folder."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    how = {
+        "cwd": tmp_path,
+        "env": {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+        "capture_output": True,
+        "text": True,
+    }
     script = "set -e\n" + "\n".join(blocks("README.md", "bash"))
-    shell = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    shell = subprocess.run(["bash", "-c", script], check=False, **how)  # type: ignore[call-overload]
     assert shell.returncode == 0, shell.stderr
     assert "Recall@1" in shell.stdout
     (tmp_path / "block.py").write_text("\n".join(blocks("README.md", "python")))
-    python = subprocess.run([sys.executable, "block.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    python = subprocess.run([sys.executable, "block.py"], check=False, **how)  # type: ignore[call-overload]
     assert python.returncode == 0, python.stderr
     assert python.stdout.strip() == "torch.Size([8, 64])"
 
@@ -42,16 +48,16 @@ def test_the_experiments_of_the_readme_are_valid() -> None:
     assert parse_experiment(block, "README").federation.rule.name == "fedprox"
 
 
-def test_the_objective_of_the_guide_is_complete_in_40_lines_and_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_guides_objective_is_complete_in_40_lines_and_learns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (block,) = blocks("CONTRIBUTING.md", "python")
     assert len(block.splitlines()) <= 40
     (tmp_path / "simsiam_of_the_guide.py").write_text(block)
     monkeypatch.syspath_prepend(tmp_path)
     experiment = tiny("objective=simsiam_of_the_guide:SimSiamSmall")
     site = Site(experiment)
-    trainer = Trainer(
-        experiment, site.trainer.embedder, views.build(experiment.views), rules.build(experiment.federation.rule), site.trainer.device
-    )
+    trainer = site.trainer
     shared = trainer.embedder.shared()
     assert any(name.startswith("objective.predictor.") for name in shared)
     losses = []

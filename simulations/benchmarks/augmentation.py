@@ -1,4 +1,4 @@
-"""Views of whole batches against lightly's transforms, which take one PIL image after another; the same operations on both sides."""
+"""Views of whole batches against lightly's transforms of one PIL image after another, the same operations on both sides."""
 
 from __future__ import annotations
 
@@ -23,13 +23,17 @@ def augmentation_speed(pairs: int) -> list[Pair]:
     natural = NaturalViews(crop=(0.2, 1.0), flip=0.5, jitter=0.8, strength=0.5, grayscale=0.2)
     affine = transforms.Compose(
         [
-            transforms.RandomAffine(15, (0.1, 0.1), (0.8, 1.2), (-10, 10, -10, 10), transforms.InterpolationMode.BILINEAR),
+            transforms.RandomAffine(
+                15, (0.1, 0.1), (0.8, 1.2), (-10, 10, -10, 10), transforms.InterpolationMode.BILINEAR
+            ),
             transforms.ToTensor(),
         ]
     )
     with one_thread():
         return [
-            _compare("crop flip jitter grey, 32x32x3", natural, SimCLRViewTransform(input_size=32, **simclr), 32, 3, pairs),
+            _compare(
+                "crop flip jitter grey, 32x32x3", natural, SimCLRViewTransform(input_size=32, **simclr), 32, 3, pairs
+            ),
             _compare("crop flip jitter, 28x28x1", natural, SimCLRViewTransform(input_size=28, **simclr), 28, 1, pairs),
             _compare("affine, 28x28x1 (torchvision)", GlyphViews(), affine, 28, 1, pairs),
         ]

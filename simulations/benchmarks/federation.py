@@ -43,7 +43,9 @@ def federation_overhead(pairs: int) -> list[Pair]:
         with one_thread():
             for round in range(1, ROUNDS + 1):
                 for client, images in enumerate(parts):
-                    optimiser = build_optimiser(embedder, experiment.local, learning_rate(experiment.local, round, ROUNDS))
+                    optimiser = build_optimiser(
+                        embedder, experiment.local, learning_rate(experiment.local, round, ROUNDS)
+                    )
                     for batch in batches(
                         images, embedder.objective, augment, experiment.local.batch_size, 1, 1, round, client
                     ):

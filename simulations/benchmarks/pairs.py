@@ -34,13 +34,15 @@ class Pair:
         ratios = sorted(mine / theirs for mine, theirs in zip(self.ours, self.other, strict=True))
         mine, theirs = statistics.median(self.ours), statistics.median(self.other)
         speed = f"{self.ratio:.3f}x the time" if self.ratio > 0.5 else f"{1 / self.ratio:.1f}x faster"
-        return f"{self.name:<34}{mine:>9.3f} s{theirs:>9.3f} s  {speed} ({ratios[0]:.3f}..{ratios[-1]:.3f})  {self.note}"
+        return (
+            f"{self.name:<34}{mine:>9.3f} s{theirs:>9.3f} s  {speed} ({ratios[0]:.3f}..{ratios[-1]:.3f})  {self.note}"
+        )
 
 
 def time_pairs(
     name: str, ours: Callable[[], object], other: Callable[[], object], pairs: int, note: str = "", warm_up: bool = True
 ) -> Pair:
-    """Time two functions alternately, the order swapped from pair to pair, after one run of each that does not count."""
+    """Time two functions in turn, the order swapped from pair to pair, after one run of each that does not count."""
     if warm_up:
         ours()
         other()

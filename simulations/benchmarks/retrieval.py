@@ -1,4 +1,4 @@
-"""The evaluator against pytorch-metric-learning's AccuracyCalculator and a faiss index, on embeddings of Omniglot's size."""
+"""The evaluator against AccuracyCalculator and a faiss index, on embeddings of the size of Omniglot."""
 
 from __future__ import annotations
 
@@ -66,6 +66,11 @@ def evaluator_speed(pairs: int) -> list[Pair]:
     apart_library = max(abs(found["library"][theirs] - found["ours"][mine]) for theirs, mine in same.items())
     apart_index = max(abs(value - found["ours"][name]) for name, value in found["index"].items())
     return [
-        Pair(pair.name, pair.ours, pair.other, f"values differ by {apart:.1e} at most ({'ok' if apart <= AGREEMENT else 'NOT EQUAL'})")
+        Pair(
+            pair.name,
+            pair.ours,
+            pair.other,
+            f"values differ by {apart:.1e} at most ({'ok' if apart <= AGREEMENT else 'NOT EQUAL'})",
+        )
         for pair, apart in ((against_library, apart_library), (against_index, apart_index))
     ]

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from fedmetric.clients.memory import read_memory, write_memory
 from flwr.app import Context, Message, RecordDict, UserConfig
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedmetric.clients.memory import read_memory, write_memory
 from fedmetric.federation.base import Memory
 
 RUN_ID = 1

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from fedmetric.simulations.engines.frames import pack_result, pack_task, unpack_result, unpack_task
 from flwr.app import Context, Message
 
+from fedmetric.simulations.engines.frames import pack_result, pack_task, unpack_result, unpack_task
 from fedmetric.wire import ClientFailure, failure_reply
 
 STOP = b""
@@ -49,7 +49,6 @@ def work(connection: Connection, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     from fedmetric.clients.app import app
     from fedmetric.simulations.engines.grid import identify_process
-
     from fedmetric.training.allocator import keep_freed_memory
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; Ctrl-C reaches the whole process group

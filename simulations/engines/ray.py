@@ -6,13 +6,13 @@ import importlib.util
 import os
 from typing import Any
 
-from fedmetric.server.app import Emit, Report, serve
-from fedmetric.server.checkpoints import Checkpoint
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedmetric.errors import FedmetricError, MissingExtraError
 from fedmetric.runs import RunFolder
+from fedmetric.server.app import Emit, Report, serve
+from fedmetric.server.checkpoints import Checkpoint
 from fedmetric.training.site import Site
 
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -30,8 +30,9 @@ def run_ray(site: Site, folder: RunFolder, emit: Emit, workers: int, start: Chec
     if importlib.util.find_spec("ray") is None:
         raise MissingExtraError("ray", "engine 'ray'")
     os.environ.update(QUIET)
-    from fedmetric.clients.app import app as client_app
     from flwr.simulation import run_simulation
+
+    from fedmetric.clients.app import app as client_app
 
     reports: list[Report] = []
     errors: list[BaseException] = []

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import Command
 from PIL import Image
 
+from command import Command
 from fedmetric.config import preset_names
 from fedmetric.registry import REGISTRIES
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from command import Command, in_a_process
 from tiny import TINY, tiny
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
-from tiny import tiny
 
 from fedmetric.clients.app import app
 from fedmetric.clients.memory import read_memory, write_memory
 from fedmetric.simulations.engines.grid import identify_process, new_context
 from fedmetric.training.site import Site
 from fedmetric.wire import ClientFailure, TrainRequest, pack_request, read_failure, train_message, unpack_update
+from tiny import tiny
 
 
 @pytest.fixture(scope="module")

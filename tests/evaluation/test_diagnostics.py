@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from oracles import diagnostics as oracle
-from oracles.geometry import circle, cloud
 
 from fedmetric.errors import DataError
 from fedmetric.evaluation.base import Score
 from fedmetric.evaluation.diagnostics import alignment, diagnostics, effective_rank, scaled_deviation, uniformity
 from fedmetric.evaluation.embeddings import normalise
+from oracles import diagnostics as oracle
+from oracles.geometry import circle, cloud
 
 
 def test_a_collapsed_encoder_has_no_deviation_rank_one_and_zero_uniformity() -> None:

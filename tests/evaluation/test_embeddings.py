@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from oracles.geometry import cloud
 
 from fedmetric.errors import DataError
 from fedmetric.evaluation.embeddings import check_embeddings, embed_images, normalise
+from oracles.geometry import cloud
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (11, 4, 5, 3), dtype=np.uint8)
 

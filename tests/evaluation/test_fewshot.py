@@ -3,14 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from oracles.fewshot import episode_accuracy
-from oracles.geometry import circle, cloud, clusters
 
 from fedmetric.evaluation import fewshot as module
 from fedmetric.evaluation.base import Score
 from fedmetric.evaluation.episodes import Episodes, draw_episodes
 from fedmetric.evaluation.fewshot import episode_accuracies, few_shot
 from fedmetric.evaluation.labelled import Labelled
+from oracles.fewshot import episode_accuracy
+from oracles.geometry import circle, cloud, clusters
 
 
 def test_queries_on_a_circle_go_to_the_nearest_prototype() -> None:

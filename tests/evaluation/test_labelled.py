@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from oracles.geometry import cloud
 
 from fedmetric.errors import DataError
 from fedmetric.evaluation.labelled import Labelled, label_ids
+from oracles.geometry import cloud
 
 
 def test_any_hashable_label_is_numbered_in_order_of_appearance() -> None:

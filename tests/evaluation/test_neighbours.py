@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from oracles.geometry import circle, cloud, clusters, tied_points
-from oracles.transfer import neighbour_vote
 
 from fedmetric.evaluation.labelled import Labelled
 from fedmetric.evaluation.neighbours import weighted_neighbours
+from oracles.geometry import circle, cloud, clusters, tied_points
+from oracles.transfer import neighbour_vote
 
 
 @pytest.mark.parametrize("k", [1, 5, 200])

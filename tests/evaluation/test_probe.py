@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from oracles.geometry import cloud, clusters
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fedmetric.evaluation.labelled import Labelled
 from fedmetric.evaluation.probe import linear_probe
+from oracles.geometry import cloud, clusters
 
 
 def halves(spread: float) -> tuple[Labelled, torch.Tensor, np.ndarray]:

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from oracles.geometry import circle, cloud, tied_points
-from oracles.retrieval import cosine, negative_distance, sorted_relevance
 
 from fedmetric.errors import DataError
 from fedmetric.evaluation.embeddings import Distance
 from fedmetric.evaluation.labelled import Labelled
 from fedmetric.evaluation.ranking import Ranking, rank, rank_blocks
+from oracles.geometry import circle, cloud, tied_points
+from oracles.retrieval import cosine, negative_distance, sorted_relevance
 
 HAND = Labelled(circle(0, 10, 50, 22, 65, 300), np.array([7, 7, 7, 3, 3, 5]))
 """Class 7 at 0, 10 and 50 degrees, class 3 at 22 and 65, class 5 alone at 300."""

@@ -3,8 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from oracles.geometry import circle, cloud, clusters, tied_points
-from oracles.retrieval import cosine, metrics_of, negative_distance, retrieval
 from pytorch_metric_learning.distances import CosineSimilarity
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import CustomKNN
@@ -23,6 +21,8 @@ from fedmetric.evaluation.retrieval import (
     retrieval_scores,
     summarise,
 )
+from oracles.geometry import circle, cloud, clusters, tied_points
+from oracles.retrieval import cosine, metrics_of, negative_distance, retrieval
 
 
 def one(*relevance: int) -> Ranking:

@@ -5,11 +5,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from oracles.geometry import circle, cloud
 
 from fedmetric.evaluation import similarity as module
 from fedmetric.evaluation.embeddings import Distance
 from fedmetric.evaluation.similarity import on_grid, similarity
+from oracles.geometry import circle, cloud
 
 DISTANCES: tuple[Distance, ...] = ("cosine", "euclidean")
 

@@ -4,12 +4,12 @@ import warnings
 
 import numpy as np
 import pytest
-from oracles.geometry import cloud, clusters
-from oracles.transfer import macro
 
 from fedmetric.evaluation.base import Score
 from fedmetric.evaluation.labelled import Labelled
 from fedmetric.evaluation.transfer import classification_scores, transfer_scores
+from oracles.geometry import cloud, clusters
+from oracles.transfer import macro
 
 NAMES = {f"{kind}_{name}" for kind in ("knn", "linear") for name in ("accuracy", "precision", "recall", "f1")}
 

@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from oracles.ntxent import nt_xent
 from torch import Generator, Tensor, nn
 
 from fedmetric.objectives.base import Batch
 from fedmetric.objectives.simclr import SimCLR
+from oracles.ntxent import nt_xent
 
 
 def bare(temperature: float = 0.5, dimension: int = 5) -> SimCLR:

@@ -27,7 +27,8 @@ def train_centrally(experiment: Experiment) -> Arrays:
         lr = experiment.local.lr * 0.5 * (1 + math.cos(math.pi * (round - 1) / rounds))
         parameters = list(embedder.parameters())
         optimiser = torch.optim.Adam(
-            [{"params": [p for p in parameters if p.ndim >= 2]}, {"params": [p for p in parameters if p.ndim < 2]}], lr=lr
+            [{"params": [p for p in parameters if p.ndim >= 2]}, {"params": [p for p in parameters if p.ndim < 2]}],
+            lr=lr,
         )
         embedder.train()
         step = 0

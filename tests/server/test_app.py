@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import tiny
 
 from fedmetric.arrays import sha256_of
 from fedmetric.data.base import class_hash
@@ -21,6 +20,7 @@ from fedmetric.server.checkpoints import latest_checkpoint
 from fedmetric.server.judge import Judge
 from fedmetric.simulations.engines.local import run_local
 from fedmetric.training.site import Site
+from tiny import tiny
 
 
 def run(folder: Path, *overrides: str) -> tuple[Report, list[Mapping[str, Any]]]:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Message
-from tiny import tiny
 
 from fedmetric.errors import TooFewClientsError
 from fedmetric.federation.base import FederationRule, Update
@@ -16,6 +15,7 @@ from fedmetric.server.exchange import exchange
 from fedmetric.server.rounds import Clients, check_enough, run_round
 from fedmetric.simulations.engines.grid import identify_process
 from fedmetric.wire import ClientFailure, TrainRequest, failure_reply, pack_update, unpack_request
+from tiny import tiny
 
 SHARED = {"w": np.zeros(2, np.float32)}
 
@@ -105,7 +105,7 @@ def test_a_reply_with_other_arrays_than_asked_for_is_a_failure(arrays: dict[str,
 
 
 def test_a_round_weighs_clients_by_their_images_and_counts_what_happened() -> None:
-    """Clients 0, 1, 2 send weights 0, 1, 2 with 1, 2, 3 images: the mean is (0 + 2 + 6) / 6 = 4/3; 8 bytes each way a client."""
+    """Weights 0, 1, 2 from 1, 2, 3 images: the mean is (0 + 2 + 6) / 6 = 4/3; 8 bytes each way for each client."""
     outcome = run_round(clients(ScriptedGrid(), 3), FederationRule(), tiny(), 1, SHARED, {})
     np.testing.assert_allclose(outcome.shared["w"], [4 / 3, 4 / 3], rtol=1e-6)
     assert outcome.losses == (0.0, 1.0, 2.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flwr.app import Context, Message
-from tiny import tiny
 
 from fedmetric.clients.memory import read_memory, write_memory
 from fedmetric.simulations.engines.frames import pack_result, pack_task, unpack_result, unpack_task
@@ -22,6 +21,7 @@ from fedmetric.wire import (
     unpack_request,
     unpack_update,
 )
+from tiny import tiny
 
 
 def request(client: int = 0) -> TrainRequest:

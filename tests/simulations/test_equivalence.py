@@ -1,4 +1,4 @@
-"""The laws of the engine: the same experiment gives the same bits, whoever carries the messages and however often it stops."""
+"""The laws of the engine: one experiment gives the same bits, whoever carries the messages and however often it stops."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oracles.central import train_centrally
-from tiny import tiny
 
 from fedmetric.arrays import sha256_of
 from fedmetric.errors import FedmetricError, Interrupted, UsageError
 from fedmetric.simulations.launch import resume_run, start_run
+from oracles.central import train_centrally
+from tiny import tiny
 
 
 def ignore(event: Mapping[str, Any]) -> None:

@@ -18,7 +18,9 @@ from fedmetric.registry import backbones
 
 
 @backbones.register("conv4")
-def conv4(in_channels: int, image_size: int, *, width: Count = 64, norm: Literal["batch", "group"] = "batch") -> nn.Module:
+def conv4(
+    in_channels: int, image_size: int, *, width: Count = 64, norm: Literal["batch", "group"] = "batch"
+) -> nn.Module:
     """Build four blocks of 3x3 convolution, norm, 2x2 max pooling and ReLU, flattened.
 
     Maps (B, C, H, W) to (B, D) with D = width * (image_size // 16) ** 2: 64 at 28 pixels.
