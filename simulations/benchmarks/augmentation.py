@@ -1,4 +1,4 @@
-"""Views of whole batches against lightly's transforms of one PIL image after another, the same operations on both sides."""
+"""Views of whole batches against lightly's transforms of one image after another, the same operations on both sides."""
 
 from __future__ import annotations
 

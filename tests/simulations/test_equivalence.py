@@ -1,4 +1,4 @@
-"""The laws of the engine: one experiment gives the same bits, whoever carries the messages and however often it stops."""
+"""The laws of the engine: one experiment gives the same bits, whoever carries the messages, however often it stops."""
 
 from __future__ import annotations
 

@@ -1,0 +1,91 @@
+"""The experiment itself: frozen, hashed, and described without loading torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from fedmetric.config import Experiment, parse_experiment
+from fedmetric.registry import REGISTRIES, objectives, views
+
+CHANGES = [
+    "seed=2", "image_size=32", "validation_classes=0.1", "checkpoint_every=1", "data=digits", "partition=iid",
+    "views.rotation=1", "model.width=8", "objective.temperature=0.1", "federation.rule=fedprox", "federation.rounds=11",
+    "federation.clients_per_round=3", "federation.max_lost=0.1", "local.epochs=2", "local.lr=0.1", "evaluation.every=1",
+    'evaluation.few_shot=["5w1s"]',
+]  # fmt: skip
+
+
+def test_the_defaults_are_an_experiment() -> None:
+    experiment = Experiment()
+    assert (experiment.objective.name, experiment.federation.rule.name, experiment.model.name) == (
+        "simclr",
+        "fedavg",
+        "conv4",
+    )
+    assert experiment.federation.clients_per_round is None
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_change_of_a_result_changes_the_fingerprint(change: str) -> None:
+    assert parse_experiment("", overrides=[change]).fingerprint() != Experiment().fingerprint()
+
+
+def test_the_name_does_not_change_the_fingerprint() -> None:
+    assert Experiment(name="a").fingerprint() == Experiment(name="b").fingerprint()
+    assert len(Experiment().fingerprint()) == 64
+
+
+def test_a_default_written_out_is_the_same_experiment() -> None:
+    written = parse_experiment('seed = 1\nobjective = { name = "simclr", temperature = 0.5 }\n[local]\nlr = 1e-3')
+    assert written.fingerprint() == Experiment().fingerprint()
+
+
+def test_an_experiment_is_frozen_to_its_leaves() -> None:
+    experiment = Experiment()
+    for section, key in ((experiment, "seed"), (experiment.local, "lr"), (experiment.objective, "temperature")):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(section, key, 3)
+
+
+def test_values_that_are_absent_are_left_out_of_the_toml() -> None:
+    assert "clients_per_round" not in Experiment().to_toml()
+    assert Experiment().resolved()["federation"]["rule"] == {"name": "fedavg"}
+
+
+def test_an_experiment_survives_the_way_through_json() -> None:
+    experiment = parse_experiment("", overrides=CHANGES)
+    assert Experiment.model_validate_json(json.dumps(experiment.resolved())) == experiment
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)
+def test_the_json_schema_holds_every_registered_name(registry: dict[str, object]) -> None:
+    schema = json.dumps(Experiment.model_json_schema())
+    missing = [name for name in registry if f'"const": "{name}"' not in schema]
+    assert missing == []
+
+
+def test_sections_take_a_name_a_table_or_a_component() -> None:
+    by_name = Experiment(objective="simclr")  # type: ignore[arg-type]
+    by_table = Experiment(objective={"temperature": 0.5})  # type: ignore[arg-type]
+    by_component = Experiment(objective=objectives["simclr"].options())
+    assert by_name == by_table == by_component == Experiment()
+    assert Experiment(views=views["none"].options()).views.name == "none"
+
+
+@pytest.mark.parametrize("text", ["5w1s", "20w5s", "2w1s"])
+def test_episodes_are_ways_and_shots(text: str) -> None:
+    assert parse_experiment(f'[evaluation]\nfew_shot = ["{text}"]').evaluation.few_shot == (text,)
+
+
+def test_reading_an_experiment_loads_none_of_the_heavy_libraries() -> None:
+    code = (
+        "import sys; from fedmetric.config import load_experiment; load_experiment('glyphs');"
+        "print([m for m in ('torch', 'torchvision', 'flwr', 'sklearn', 'lightly', 'ray') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

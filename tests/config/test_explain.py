@@ -1,0 +1,48 @@
+"""Every key of an experiment explained."""
+
+from __future__ import annotations
+
+import pytest
+
+from fedmetric.config import Experiment
+from fedmetric.config.explain import CHOICES, explain_keys
+from fedmetric.errors import ConfigError
+from fedmetric.registry import REGISTRIES
+
+
+def test_all_keys_are_described_in_one_line_each() -> None:
+    lines = explain_keys()
+    assert all(line and "\n" not in line for line in lines)
+    assert [line for line in lines if line.rstrip().endswith(":")] == []
+    for name in Experiment.model_fields:
+        assert any(line.startswith((f"{name}:", f"{name} =")) for line in lines)
+
+
+def test_every_section_that_chooses_a_method_has_its_registry() -> None:
+    assert {registry.kind for registry in CHOICES.values()} == {registry.kind for registry in REGISTRIES}
+
+
+@pytest.mark.parametrize("key", sorted(CHOICES))
+def test_every_registered_method_and_option_is_listed(key: str) -> None:
+    text = "\n".join(explain_keys(key))
+    for name, entry in CHOICES[key].items():
+        assert f"{key}.name = {name!r}: {entry.summary}" in text
+        for option in entry.parameters:
+            assert f"{key}.{option.name} = " in text
+
+
+def test_one_key_has_its_default_and_meaning() -> None:
+    (line,) = explain_keys("seed")
+    assert line == "seed = 1: every random choice derives from it"
+    (line,) = explain_keys("federation.clients_per_round")
+    assert line.startswith("federation.clients_per_round = absent: cohort size")
+
+
+def test_a_section_lists_its_keys() -> None:
+    assert len(explain_keys("local")) == 1 + len(type(Experiment().local).model_fields)
+    assert len(explain_keys("objective.simclr")) == 4
+
+
+def test_an_unknown_key_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"no key 'local\.lrr'; did you mean 'local\.lr'\?; 'fedmetric config"):
+        explain_keys("local.lrr")
