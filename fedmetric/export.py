@@ -56,12 +56,13 @@ def load_model(folder: Path) -> Model:
     """
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        described = {key: about[key] for key in ("experiment", "channels", "weights_sha256", "trained_class_hashes")}
+    except (OSError, ValueError, KeyError) as error:
         raise FedmetricError(f"{folder}: not a model folder: {error}") from error
     shared = load_arrays(folder / WEIGHTS)
-    if sha256_of(shared) != about["weights_sha256"]:
+    if sha256_of(shared) != described["weights_sha256"]:
         raise FedmetricError(f"{folder / WEIGHTS} does not match the sha256 in {ABOUT}")
-    experiment = parse_experiment(about["experiment"], str(folder / ABOUT))
-    embedder = build_embedder(experiment, about["channels"])
+    experiment = parse_experiment(described["experiment"], str(folder / ABOUT))
+    embedder = build_embedder(experiment, described["channels"])
     embedder.load_shared(shared)
-    return Model(embedder.eval(), experiment, about["channels"], tuple(about["trained_class_hashes"]))
+    return Model(embedder.eval(), experiment, described["channels"], tuple(described["trained_class_hashes"]))

@@ -18,7 +18,9 @@ def benchmarks(
     from fedmetric.simulations.benchmarks.augmentation import augmentation_speed
     from fedmetric.simulations.benchmarks.federation import federation_overhead
     from fedmetric.simulations.benchmarks.retrieval import evaluator_speed
+    from fedmetric.training.allocator import keep_freed_memory
 
+    keep_freed_memory()  # as worker processes do
     rows = []
     for measure in (augmentation_speed, evaluator_speed, federation_overhead):
         for pair in measure(pairs):

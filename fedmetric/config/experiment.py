@@ -17,6 +17,16 @@ from fedmetric.config.choice import choice
 from fedmetric.options import Count, Fraction, NonNegative, Positive, Whole
 from fedmetric.registry import Component, backbones, objectives, partitioners, rules, sources, views
 
+DEFAULTS = {
+    ("data",): "glyphs",
+    ("partition",): "natural",
+    ("views",): "glyphs",
+    ("model",): "conv4",
+    ("objective",): "simclr",
+    ("federation", "rule"): "fedavg",
+}
+"""The method of each section that does not name one."""
+
 if TYPE_CHECKING:
     SourceChoice: TypeAlias = Component
     PartitionerChoice: TypeAlias = Component
@@ -25,12 +35,12 @@ if TYPE_CHECKING:
     ObjectiveChoice: TypeAlias = Component
     RuleChoice: TypeAlias = Component
 else:
-    SourceChoice = choice(sources, default="glyphs")
-    PartitionerChoice = choice(partitioners, default="natural")
-    ViewsChoice = choice(views, default="glyphs")
-    BackboneChoice = choice(backbones, default="conv4")
-    ObjectiveChoice = choice(objectives, default="simclr")
-    RuleChoice = choice(rules, default="fedavg")
+    SourceChoice = choice(sources, DEFAULTS[("data",)])
+    PartitionerChoice = choice(partitioners, DEFAULTS[("partition",)])
+    ViewsChoice = choice(views, DEFAULTS[("views",)])
+    BackboneChoice = choice(backbones, DEFAULTS[("model",)])
+    ObjectiveChoice = choice(objectives, DEFAULTS[("objective",)])
+    RuleChoice = choice(rules, DEFAULTS[("federation", "rule")])
 
 
 class Section(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator
 from importlib import resources
@@ -11,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from fedmetric.config.experiment import Experiment
+from fedmetric.config.experiment import DEFAULTS, Experiment
 from fedmetric.errors import ConfigError
 from fedmetric.registry import nearest
 
@@ -62,7 +63,7 @@ def parse_experiment(text: str, origin: str = "experiment", overrides: Iterable[
     for override in overrides:
         key = _apply(tree, override)
         overridden[key] = override
-    tree.setdefault("name", Path(origin).stem)
+    tree.setdefault("name", re.sub(r"[^A-Za-z0-9._-]+", "-", Path(origin).stem).strip("-._") or "experiment")
     try:
         return Experiment.model_validate(tree)
     except ValidationError as error:
@@ -87,7 +88,7 @@ def _apply(tree: dict[str, Any], override: str) -> tuple[str, ...]:
         table = table[part]
         if not isinstance(table, dict):
             raise ConfigError(f"--set {override!r}: '{part}' is a value, not a table")
-    if path[-1] == "name" and len(path) > 1 and table.get("name") != parsed:
+    if path[-1] == "name" and len(path) > 1 and table.get("name", DEFAULTS.get(path[:-1])) != parsed:
         table.clear()  # the options of one method mean nothing to another
     table[path[-1]] = parsed
     return path

@@ -13,11 +13,9 @@ LATIN = "ABCDEFGHIJKLMNOPQRSTUVWXYZ" + "abdefghijkmnpqrtuy"  # c l o s v w x z a
 DIGITS = "123456789"  # 0 is a narrow O
 GREEK = "ΓΔΘΛΞΠΣΦΨΩ" + "αβγδεζηθλμξπςστφψω"
 CYRILLIC = "ЂЉЊЋЏБДЖИЙЛЦЧШЩЪЫЬЭЮЯѢђ"
-ARCHAIC = "ϞϠƕÞ"
-SIGNS = "&@§¶£€%#?*$№‡©½"
 
 LEARNED = {"Latin": LATIN, "digit": DIGITS, "Greek": GREEK}
-HELD_OUT = {"Cyrillic": CYRILLIC, "archaic": ARCHAIC, "sign": SIGNS}
+HELD_OUT = {"Cyrillic": CYRILLIC}
 
 FAMILIES = {
     "DejaVu Sans": ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Generator, Tensor
 
-from fedmetric.options import Fraction, Interval, NonNegative
+from fedmetric.options import Fraction, Interval, NonNegative, Shares
 from fedmetric.registry import views
 from fedmetric.views.base import Views, chosen, uniform
 from fedmetric.views.blur import gaussian_blur
@@ -59,7 +59,7 @@ class GlyphViews(Views):
         translation: Fraction = 0.1,
         scaling: Interval = (0.8, 1.2),
         shear: NonNegative = 10.0,
-        crop: Interval = (1.0, 1.0),
+        crop: Shares = (1.0, 1.0),
         blur: Fraction = 0.0,
     ) -> None:
         """Set the amounts.
@@ -88,7 +88,7 @@ class NaturalViews(Views):
     def __init__(
         self,
         *,
-        crop: Interval = (0.2, 1.0),
+        crop: Shares = (0.2, 1.0),
         flip: Fraction = 0.5,
         rotation: NonNegative = 0.0,
         translation: Fraction = 0.0,
@@ -126,7 +126,8 @@ class NaturalViews(Views):
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Crop, recolour, blur and solarise; see `Views`."""
-        images = self.geometry(images.contiguous(), generator).clone()  # colour works on planes
+        drawn = self.geometry(images.contiguous(), generator)  # colour works on planes
+        images = drawn.clone() if drawn.data_ptr() == images.data_ptr() else drawn
         device, batch = images.device, len(images)
         if self.jitter and self.strength:
             where = chosen(self.jitter, batch, generator, device)

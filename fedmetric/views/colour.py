@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from fedmetric.views.base import uniform
 
 LUMA = (0.2989, 0.587, 0.114)
-CACHED_IMAGES = 32
+CACHED_VALUES = 32 * 3 * 32 * 32
 HUGE = 1e30
 
 
@@ -98,10 +98,13 @@ def jitter(
         if strength:
             plan.append((operation, amounts))
     pieces = []
-    for start in range(0, batch, CACHED_IMAGES):  # intermediate results of a few images stay in the processor's cache
-        piece = images[start : start + CACHED_IMAGES]
+    some = max(
+        1, CACHED_VALUES // max(1, images[:1].numel())
+    )  # whose intermediate results stay in the processor's cache
+    for start in range(0, batch, some):
+        piece = images[start : start + some]
         for operation, amounts in plan:
-            piece = operation(piece, amounts[start : start + CACHED_IMAGES])
+            piece = operation(piece, amounts[start : start + some])
         pieces.append(piece)
     return torch.cat(pieces) if pieces else images
 

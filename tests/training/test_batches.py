@@ -98,3 +98,14 @@ def test_there_are_as_many_views_as_wanted_and_labels_only_when_needed(make_imag
     assert labelled.labels is not None
     assert labelled.labels.dtype == torch.int64
     assert labelled.labels.tolist() == [number % 3 for number in numbers(labelled)]
+
+
+@pytest.mark.parametrize("other", [(2, 1, 0), (1, 2, 0), (1, 1, 1)])
+def test_another_seed_round_or_client_gets_other_views_of_the_same_images(
+    other: tuple[int, int, int], make_images: MakeImages
+) -> None:
+    """A batch of all images holds them in one order, so that only the views can differ."""
+    images = make_images(4)
+    (first,), (second,) = (list(batches(images, Wants(), GlyphViews(), 4, 1, *place)) for place in ((1, 1, 0), other))
+    assert numbers(next(iter(drawn(images)))) == [0, 1, 2, 3]
+    assert not torch.equal(first.views[0], second.views[0])

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from fedmetric.views import batch
 from fedmetric.views.base import chosen, uniform
-from fedmetric.views.batch import Geometry, GlyphViews, NaturalViews, NoViews
+from fedmetric.views.batch import CROP_RATIO, Geometry, GlyphViews, NaturalViews, NoViews
 from fedmetric.views.colour import solarise
+from fedmetric.views.geometry import affine_matrices, crop_matrices, flip_matrices, resample
 
 Pictures = Callable[..., Tensor]
 STILL = {"crop": (1.0, 1.0), "flip": 0.0, "jitter": 0.0, "grayscale": 0.0}
@@ -102,3 +104,57 @@ def test_uniform_numbers_fill_their_interval(generator: Generator) -> None:
 def test_chosen_images_are_none_or_all_at_the_extremes(generator: Generator) -> None:
     assert chosen(0.0, 9, generator, "cpu").tolist() == []
     assert chosen(1.0, 9, generator, "cpu").tolist() == list(range(9))
+
+
+def test_the_crop_is_distorted_and_then_flipped(pictures: Pictures, generator: Generator) -> None:
+    """Output coordinates pass the flip first and the crop last: input = crop @ affine @ flip @ output."""
+    images, state = pictures(6), generator.get_state()
+    found = Geometry((0.3, 0.6), 30, 0.1, (0.8, 1.2), 10, 0.5)(images, generator)
+    generator.set_state(state)
+    crop = crop_matrices(32, 6, (0.3, 0.6), CROP_RATIO, generator)
+    affine = affine_matrices(
+        uniform(-30, 30, 6, generator, "cpu"),
+        uniform(-0.1, 0.1, (6, 2), generator, "cpu"),
+        uniform(0.8, 1.2, 6, generator, "cpu"),
+        uniform(-10, 10, (6, 2), generator, "cpu"),
+    )
+    flip = flip_matrices(6, 0.5, generator)
+    assert torch.allclose(found, resample(images, crop @ affine @ flip, "zeros"), atol=1e-5)
+
+
+@pytest.mark.parametrize(("strength", "hue"), [(0.5, 0.1), (1.0, 0.2), (3.0, 0.5)])
+def test_strength_scales_the_jitters_as_in_simclr(
+    strength: float, hue: float, pictures: Pictures, generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Brightness, contrast and saturation 0.8 s, hue 0.2 s and at most half a turn."""
+    given: list[float] = []
+
+    def note(images: Tensor, *amounts: float) -> Tensor:
+        given.extend(amounts[:4])
+        return images
+
+    monkeypatch.setattr(batch, "jitter", note)
+    natural(jitter=1.0, strength=strength)(pictures(2), generator)
+    assert given == pytest.approx([0.8 * strength] * 3 + [hue])
+
+
+@pytest.mark.parametrize(
+    ("build", "size", "low", "high", "taps"),
+    [(natural, 32, 0.1, 2.0, 3), (natural, 64, 0.1, 2.0, 7), (natural, 96, 0.1, 2.0, 9), (glyphs, 64, 0.3, 1.0, 3)],
+)
+def test_blur_draws_its_widths_from_the_documented_range(
+    build: Callable[..., GlyphViews | NaturalViews], size: int, low: float, high: float, taps: int,
+    generator: Generator, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    given: list[tuple[Tensor, int]] = []
+
+    def note(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+        given.append((sigma, kernel_size))
+        return images
+
+    monkeypatch.setattr(batch, "gaussian_blur", note)
+    build(blur=1.0)(torch.zeros(200, 1, size, size), generator)
+    ((sigma, kernel_size),) = given
+    assert kernel_size == taps
+    assert low <= sigma.min() < low + 0.1 * (high - low)
+    assert high - 0.1 * (high - low) < sigma.max() < high

@@ -98,11 +98,15 @@ def test_jitter_of_brightness_alone_multiplies_each_image_by_a_factor_in_the_ran
 def test_images_beyond_the_cached_piece_get_the_same_treatment(
     generator: Generator, monkeypatch: pytest.MonkeyPatch, pictures: Pictures
 ) -> None:
-    images, state = pictures(2 * colour.CACHED_IMAGES + 3, size=4), generator.get_state()
-    pieces = colour.jitter(images, 0.4, 0.4, 0.4, 0.1, generator)
-    generator.set_state(state)
-    monkeypatch.setattr(colour, "CACHED_IMAGES", 1000)
-    assert torch.allclose(colour.jitter(images, 0.4, 0.4, 0.4, 0.1, generator), pieces, atol=1e-6)
+    """Pieces of one image, of five (the last of two), and one of all."""
+    images, state = pictures(7, size=4), generator.get_state()
+    found = []
+    for values in (1, 5 * images[0].numel(), 10**9):
+        monkeypatch.setattr(colour, "CACHED_VALUES", values)
+        generator.set_state(state)
+        found.append(colour.jitter(images, 0.4, 0.4, 0.4, 0.1, generator))
+    assert torch.allclose(found[0], found[1], atol=1e-6)
+    assert torch.allclose(found[1], found[2], atol=1e-6)
 
 
 def test_the_order_of_the_jitters_is_drawn(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:

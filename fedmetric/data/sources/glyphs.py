@@ -23,11 +23,11 @@ VERSION = 1
 
 @sources.register("glyphs")
 class Glyphs(Source):
-    """Learn Latin and Greek letters and digits, hold out Cyrillic and archaic letters and signs; nothing to download.
+    """Learn Latin and Greek letters and digits, hold out Cyrillic letters; nothing to download.
 
-    81 characters are learned and 42 held out, each drawn by 16 faces of 4 font families with small random variations.
-    White ink on black, one channel. Groupings: "family" (4 clients, who hold the same characters in other type) and
-    "face" (16).
+    81 characters are learned and the 23 Cyrillic letters without a look-alike are held out, each drawn by 16 faces of 4
+    font families with small random variations; white ink on black, one channel. Groupings: "family" (4 clients, who hold
+    the same characters in other type) and "face" (16).
     """
 
     def __init__(
@@ -36,10 +36,10 @@ class Glyphs(Source):
         *,
         copies: Count = 4,
         held_out_copies: Count = 2,
-        rotation: NonNegative = 8.0,
-        shear: Fraction = 0.12,
-        scale: Fraction = 0.12,
-        shift: Fraction = 0.06,
+        rotation: NonNegative = 12.0,
+        shear: Fraction = 0.15,
+        scale: Fraction = 0.15,
+        shift: Fraction = 0.08,
         seed: Whole = 0,
     ) -> None:
         """Choose how many variations of each character are drawn and how far they go.
@@ -47,10 +47,9 @@ class Glyphs(Source):
         Args:
             root: unused; the fonts come with matplotlib.
             copies: drawings of each learned character by each face.
-            held_out_copies: drawings of each held-out character by each face; 2 give the 32 images that 5-shot episodes
-                need.
+            held_out_copies: drawings of each held-out character by each face.
             rotation: largest rotation either way, in degrees.
-            shear: largest slant either way; 0.12 moves the top by 12 % of the height.
+            shear: largest slant either way; 0.15 moves the top by 15 % of the height.
             scale: largest growth or shrinkage.
             shift: largest shift, as a share of the image's side.
             seed: draws other variations.
