@@ -74,6 +74,10 @@ def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
     return rotated.clamp_(0, 1)
 
 
+Change = Callable[[Tensor, Tensor], Tensor]
+CHANGES: tuple[Change, ...] = (brighten, contrast, saturate, shift_hue)
+
+
 def jitter(
     images: Tensor, brightness: float, contrast_: float, saturation: float, hue: float, generator: Generator
 ) -> Tensor:
@@ -88,15 +92,14 @@ def jitter(
         generator: supplies the order and the factors.
     """
     batch, device = len(images), images.device
-    plan: list[tuple[Callable[[Tensor, Tensor], Tensor], Tensor]] = []
-    for position in torch.randperm(4, generator=generator).tolist():
-        operation, strength = ((brighten, brightness), (contrast, contrast_), (saturate, saturation), (shift_hue, hue))[
-            position
-        ]
-        low, high = (-hue, hue) if operation is shift_hue else (max(0.0, 1 - strength), 1 + strength)
+    factors = tuple((max(0.0, 1 - strength), 1 + strength) for strength in (brightness, contrast_, saturation))
+    ranges = (*factors, (-hue, hue))
+    plan: list[tuple[Change, Tensor]] = []
+    for position in torch.randperm(len(CHANGES), generator=generator).tolist():
+        low, high = ranges[position]
         amounts = uniform(low, high, batch, generator, device)
-        if strength:
-            plan.append((operation, amounts))
+        if low < high:
+            plan.append((CHANGES[position], amounts))
     pieces = []
     some = max(
         1, CACHED_VALUES // max(1, images[:1].numel())

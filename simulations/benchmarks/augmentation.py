@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from lightly.transforms.simclr_transform import SimCLRViewTransform
@@ -19,7 +21,7 @@ BATCH = 256
 
 def augmentation_speed(pairs: int) -> list[Pair]:
     """Compare at 32x32x3 and 28x28x1, and the affine views of characters with torchvision's per-image RandomAffine."""
-    simclr = {"min_scale": 0.2, "cj_strength": 0.5, "gaussian_blur": 0.0, "normalize": None}
+    simclr: dict[str, Any] = {"min_scale": 0.2, "cj_strength": 0.5, "gaussian_blur": 0.0, "normalize": None}
     natural = NaturalViews(crop=(0.2, 1.0), flip=0.5, jitter=0.8, strength=0.5, grayscale=0.2)
     affine = transforms.Compose(
         [

@@ -112,13 +112,15 @@ def test_images_beyond_the_cached_piece_get_the_same_treatment(
 def test_the_order_of_the_jitters_is_drawn(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four operations have 24 orders; 200 draws miss half of them with no probability to speak of."""
     order: list[str] = []
-    for name in ("brighten", "contrast", "saturate", "shift_hue"):
 
-        def note(images: Tensor, amounts: Tensor, name: str = name) -> Tensor:
-            order.append(name)
+    def noted(change: colour.Change) -> colour.Change:
+        def note(images: Tensor, amounts: Tensor) -> Tensor:
+            order.append(change.__name__)
             return images
 
-        monkeypatch.setattr(colour, name, note)
+        return note
+
+    monkeypatch.setattr(colour, "CHANGES", tuple(noted(change) for change in colour.CHANGES))
     for _ in range(200):
         colour.jitter(torch.zeros(1, 3, 2, 2), 0.4, 0.4, 0.4, 0.1, generator)
     orders = {tuple(order[start : start + 4]) for start in range(0, len(order), 4)}

@@ -26,8 +26,8 @@ class Glyphs(Source):
     """Learn Latin and Greek letters and digits, hold out Cyrillic letters; nothing to download.
 
     81 characters are learned and the 23 Cyrillic letters without a look-alike are held out, each drawn by 16 faces of 4
-    font families with small random variations; white ink on black, one channel. Groupings: "family" (4 clients, who hold
-    the same characters in other type) and "face" (16).
+    font families with small random variations; white ink on black, one channel. Groupings: "family" (4 clients, who
+    hold the same characters in other type) and "face" (16).
     """
 
     def __init__(
