@@ -66,11 +66,11 @@ class Entry:
         """Import the method's module and return the registered class or function.
 
         Raises:
-            ConfigError: the module or the attribute does not exist, or its own imports fail.
+            ConfigError: the module or the attribute does not exist, or importing it fails.
         """
         try:
             return getattr(importlib.import_module(self.module), self.attribute)  # type: ignore[no-any-return]
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # whatever a module outside fedmetric does when it is imported
             raise ConfigError(f"{self.kind} '{self.name}' cannot be loaded: {error}") from error
 
     @cached_property
@@ -132,7 +132,12 @@ class Registry(Mapping[str, Entry]):
     def build(self, component: BaseModel, *context: object) -> Any:
         """Construct the method that a section of an experiment names, with its options."""
         chosen = component.model_dump()
-        return self[chosen.pop("name")].load()(*context, **chosen)
+        method = self[chosen.pop("name")].load()
+        try:
+            inspect.signature(method).bind(*context, **chosen)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{self.kind} '{component.model_dump()['name']}' cannot be built: {error}") from error
+        return method(*context, **chosen)
 
 
 def _scan(kind: str, module: str, path: Path) -> Iterator[Entry]:

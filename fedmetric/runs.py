@@ -26,13 +26,16 @@ class RunFolder:
         """Make the folder of a new run.
 
         Raises:
-            UsageError: it holds a run, or other files, already.
+            UsageError: it holds a run, or other files, already, or cannot be written.
         """
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             hint = "continue it with 'fedmetric resume', or " if (path / EXPERIMENT).is_file() else ""
             raise UsageError(f"{path} is not empty; {hint}choose another --out")
-        path.mkdir(parents=True, exist_ok=True)
-        (path / EXPERIMENT).write_text(experiment.to_toml(), encoding="utf-8")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            (path / EXPERIMENT).write_text(experiment.to_toml(), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{path} cannot be made a run folder: {error}; choose another --out") from error
         return cls(path)
 
     @classmethod
@@ -93,6 +96,10 @@ class RunFolder:
         temporary = self.path / f".{SUMMARY}"
         temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         temporary.replace(self.path / SUMMARY)
+
+    def forget_summary(self) -> None:
+        """Remove summary.json: the run goes on."""
+        (self.path / SUMMARY).unlink(missing_ok=True)
 
     def summary(self) -> dict[str, Any] | None:
         """Read summary.json, or return None when the run has not ended."""

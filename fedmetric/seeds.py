@@ -1,7 +1,8 @@
 """Random generators that are a pure function of (seed, purpose, round, client, step).
 
-No part of the library draws from a process-global generator, so any single step of any round can be replayed alone and
-the engine, the number of workers and the order of replies cannot change a result.
+No part of the library draws from a process-global generator that was not seeded from here and put back afterwards, so
+any single step of any round can be replayed alone and the engine, the number of workers and the order of replies cannot
+change a result.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,12 +15,13 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedmetric.arrays import Arrays, num_bytes, sha256_of
 from fedmetric.config import Experiment, load_experiment
-from fedmetric.errors import FedmetricError
+from fedmetric.errors import DataError, FedmetricError
 from fedmetric.evaluation.base import Scores
 from fedmetric.export import save_model
 from fedmetric.federation.base import FederationRule, Memory
 from fedmetric.runs import RunFolder
 from fedmetric.server.checkpoints import Checkpoint, save_checkpoint
+from fedmetric.server.cohort import draw_cohort
 from fedmetric.server.judge import Judge
 from fedmetric.server.rounds import Clients, RoundOutcome, run_round
 from fedmetric.training.optimiser import learning_rate
@@ -71,6 +73,7 @@ def serve(
     start: Checkpoint | None = None,
     keeper: Keeper | None = None,
     window: int | None = None,
+    stop: Event | None = None,
 ) -> Report:
     """Run an experiment on a grid of clients.
 
@@ -82,15 +85,20 @@ def serve(
         start: a checkpoint to continue from; by default the beginning.
         keeper: holds the clients' own states, if they are to be checkpointed.
         window: messages under way at a time; None for all.
+        stop: ends the run when set, as a signal would; for engines that serve in a thread.
 
     Raises:
+        DataError: the checkpoint was trained on other classes than the data set holds.
         TooFewClientsError: a round lost too many clients; what was finished is in a checkpoint.
     """
     began = time.monotonic() - (start.seconds if start else 0.0)
     experiment = site.experiment
+    draw_cohort(experiment.seed, 1, site.num_clients, experiment.federation.clients_per_round)  # refused now or never
     judge = Judge(site)
+    if start is not None and start.class_hashes != judge.class_hashes:
+        raise DataError(f"{folder.path}: the checkpoint was trained on other classes than the data set now holds")
     rule: FederationRule = site.trainer.rule
-    clients = Clients(grid, wait_for_nodes(grid, site.num_clients), window)
+    clients = Clients(grid, wait_for_nodes(grid, site.num_clients), window, stop)
     if start is None:
         shared = site.trainer.embedder.shared()
         start = Checkpoint(0, shared, rule.init(shared), {}, experiment.fingerprint(), judge.class_hashes)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from threading import Event
 
+import numpy as np
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from fedmetric.arrays import check_same
-from fedmetric.errors import ProtocolError
+from fedmetric.arrays import Arrays, check_same
+from fedmetric.errors import Interrupted, ProtocolError
 from fedmetric.federation.base import Update
 from fedmetric.wire import ClientFailure, TrainRequest, read_failure, train_message, unpack_update
 
@@ -23,6 +26,7 @@ def exchange(
     cohort: Sequence[int],
     request_for: Callable[[int], TrainRequest],
     window: int | None,
+    stop: Event | None = None,
 ) -> Iterator[Update | ClientFailure]:
     """Yield each client's update or failure, in the order of the cohort.
 
@@ -33,6 +37,7 @@ def exchange(
         request_for: builds the request to one client.
         window: messages under way at a time; None sends all at once. Requests and replies in memory are at most this
             many.
+        stop: ends the exchange when set.
     """
     waiting = deque(cohort)
     under_way: deque[tuple[TrainRequest, str]] = deque()
@@ -42,11 +47,13 @@ def exchange(
             (identifier,) = grid.push_messages([train_message(request, nodes[request.client])])
             under_way.append((request, identifier))
         request, identifier = under_way.popleft()
-        yield _read(_wait(grid, identifier), request)
+        yield _read(_wait(grid, identifier, stop), request)
 
 
-def _wait(grid: Grid, identifier: str) -> Message:
+def _wait(grid: Grid, identifier: str, stop: Event | None) -> Message:
     while True:
+        if stop is not None and stop.is_set():
+            raise Interrupted(signal.SIGTERM)
         for reply in grid.pull_messages([identifier]):
             return reply
         time.sleep(POLL_SECONDS)
@@ -58,6 +65,18 @@ def _read(reply: Message, request: TrainRequest) -> Update | ClientFailure:
     try:
         update = unpack_update(reply.content, request.round, request.client)
         check_same(update.arrays, request.shared, "the reply")
+        check_finite(update.arrays)
         return update
     except ProtocolError as error:
         return ClientFailure(request.client, request.round, "reply", str(error))
+
+
+def check_finite(arrays: Arrays) -> None:
+    """Refuse weights that would spoil the average of everybody.
+
+    Raises:
+        ProtocolError: names the first array with NaN or infinite values.
+    """
+    for name, array in arrays.items():
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            raise ProtocolError(f"{name} has {int((~np.isfinite(array)).sum())} values that are not finite")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Event
 
 import numpy as np
 from flwr.serverapp import Grid
@@ -19,11 +20,12 @@ from fedmetric.wire import ClientFailure, TrainRequest
 
 @dataclass(frozen=True)
 class Clients:
-    """The way to the clients: a grid, the node of each partition, and the messages under way at a time (None: all)."""
+    """The way to the clients: a grid, the node of each partition, the messages under way at a time, a way to stop."""
 
     grid: Grid
     nodes: Sequence[int]
     window: int | None = None
+    stop: Event | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def run_round(
     losses: list[float] = []
     failures: list[ClientFailure] = []
     examples = shrunk = bytes_up = 0
-    for reply in exchange(clients.grid, clients.nodes, cohort, request_for, clients.window):
+    for reply in exchange(clients.grid, clients.nodes, cohort, request_for, clients.window, clients.stop):
         if isinstance(reply, ClientFailure):
             failures.append(reply)
             continue

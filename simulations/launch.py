@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from fedmetric.config import Experiment
 from fedmetric.errors import FedmetricError, Interrupted, UsageError
 from fedmetric.runs import SUMMARY_SCHEMA, RunFolder
 from fedmetric.server.app import Emit, Report, as_plain
-from fedmetric.server.checkpoints import Checkpoint, latest_checkpoint
+from fedmetric.server.checkpoints import Checkpoint, checkpoint_folders, latest_checkpoint
 from fedmetric.simulations.engines.processes import default_workers, preload
 from fedmetric.training.site import Site
 
@@ -35,6 +35,7 @@ def start_run(
         UsageError: the folder is taken.
         FedmetricError: the run failed; its summary says how.
     """
+    _engine(engine)  # a missing extra is said before a folder is made
     folder = RunFolder.create(out, experiment)
     return _run(folder, experiment, listen, engine, workers, None)
 
@@ -57,14 +58,13 @@ def resume_run(out: Path, listen: Emit, engine: EngineName = "local", workers: i
         )
     start: Checkpoint | None = None
     problems: list[str] = []
-    if folder.checkpoints.is_dir():
+    if checkpoint_folders(folder.checkpoints):
         start, problems = latest_checkpoint(folder.checkpoints)
         if start.fingerprint != experiment.fingerprint():
             raise FedmetricError(f"{out}: the checkpoint was made by another experiment than {out / 'experiment.toml'}")
     folder.forget_after(start.round if start else -1)
-    for problem in problems:
-        folder.append({"event": "warning", "round": start.round if start else 0, "text": problem})
-    return _run(folder, experiment, listen, engine, workers, start)
+    folder.forget_summary()
+    return _run(folder, experiment, listen, engine, workers, start, problems)
 
 
 def _run(
@@ -74,12 +74,13 @@ def _run(
     engine: EngineName,
     workers: int | None,
     start: Checkpoint | None,
+    problems: Sequence[str] = (),
 ) -> dict[str, Any]:
     began = time.monotonic()
     workers = workers or default_workers()
     if engine == "local" and workers > 1:
         preload()
-    last_round = start.round if start else 0
+    last_round, earlier = (start.round, start.seconds) if start else (0, 0.0)
 
     def emit(event: Mapping[str, Any]) -> None:
         nonlocal last_round
@@ -88,13 +89,14 @@ def _run(
         listen(event)
 
     try:
+        for problem in problems:
+            emit({"event": "warning", "round": last_round, "text": problem})
         report = _engine(engine)(Site(experiment), folder, emit, workers, start)
     except BaseException as error:
         interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
         code = getattr(error, "exit_code", 130 if interrupted else 1)
-        summary = summarise(
-            "interrupted" if interrupted else "failed", code, last_round, None, time.monotonic() - began
-        )
+        seconds = earlier + time.monotonic() - began
+        summary = summarise("interrupted" if interrupted else "failed", code, last_round, None, seconds)
         summary["error"] = str(error) or type(error).__name__
         folder.write_summary(summary)
         emit({"event": "end", "round": last_round, "status": summary["status"], "error": summary["error"]})
@@ -107,8 +109,9 @@ def _run(
 
 def _engine(name: EngineName) -> Callable[[Site, RunFolder, Emit, int, Checkpoint | None], Report]:
     if name == "ray":
-        from fedmetric.simulations.engines.ray import run_ray
+        from fedmetric.simulations.engines.ray import require_ray, run_ray
 
+        require_ray()
         return run_ray
     from fedmetric.simulations.engines.local import run_local
 

@@ -50,9 +50,6 @@ def main() -> None:
     except Interrupted as interruption:
         print(f"fedmetric: {interruption}", file=sys.stderr)
         sys.exit(interruption.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ def benchmarks(
     """Time the federation, the views and the evaluator against the obvious alternative, in interleaved pairs."""
     from fedmetric.simulations.benchmarks.augmentation import augmentation_speed
     from fedmetric.simulations.benchmarks.federation import federation_overhead
-    from fedmetric.simulations.benchmarks.retrieval import evaluator_speed
+    from fedmetric.simulations.benchmarks.retrieval import evaluator_speed, require_faiss
     from fedmetric.training.allocator import keep_freed_memory
 
+    require_faiss()
     keep_freed_memory()  # as worker processes do
     rows = []
     for measure in (augmentation_speed, evaluator_speed, federation_overhead):

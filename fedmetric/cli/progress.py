@@ -23,6 +23,7 @@ class Progress:
         self._baseline = ""
         self._rounds: list[dict[str, Any]] = []
         self._evaluated: dict[int, Mapping[str, Any]] = {}
+        self._warnings: list[str] = []
         self._began = time.monotonic()
         self._live = (
             Live(console=self.console, auto_refresh=False, transient=False) if self.console.is_terminal else None
@@ -44,7 +45,7 @@ class Progress:
             "baselines": self._baselines,
             "round": self._round,
             "evaluation": self._evaluation,
-            "warning": _warning,
+            "warning": self._warning,
         }.get(event["event"], _nothing)(event)
         if self._live:
             self._live.update(self._table(), refresh=True)
@@ -96,6 +97,10 @@ class Progress:
             f"std {_number(diagnostics.get('std'))}  effective rank {_number(diagnostics.get('effective_rank'), 1)}"
         ]
 
+    def _warning(self, event: Mapping[str, Any]) -> list[str]:
+        self._warnings.append(f"warning: {event['text']}")
+        return self._warnings[-1:]
+
     def _table(self) -> Group:
         table = Table(box=None, pad_edge=False)
         for title in ("round", "ok/lost", "loss", "spread", "R@1", "MAP@R", "std", "rank", "MB up/down", "left"):
@@ -117,12 +122,9 @@ class Progress:
                 row["left"],
             )
         lost = [failure for row in self._rounds for failure in row["failures"]]
-        below = [Text(f"lost {len(lost)}; the first: {lost[0]}", style="red")] if lost else []
+        below = [Text(warning, style="yellow") for warning in self._warnings]
+        below += [Text(f"lost {len(lost)}; the first: {lost[0]}", style="red")] if lost else []
         return Group(Text(self._header), Text(self._baseline, style="dim"), table, *below)
-
-
-def _warning(event: Mapping[str, Any]) -> list[str]:
-    return [f"warning: {event['text']}"]
 
 
 def _nothing(event: Mapping[str, Any]) -> list[str]:

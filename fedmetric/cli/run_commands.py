@@ -83,6 +83,9 @@ def evaluate(
         str | None, typer.Option("--on", help="Experiment whose held-out classes to use; by default the model's own.")
     ] = None,
     overrides: SetOption = None,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Draw unseen images beside their nearest neighbours (PNG).")
+    ] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -90,7 +93,7 @@ def evaluate(
     use_data(data)
     from fedmetric.cli.evaluate import evaluate_model
 
-    title, rows = evaluate_model(folder, on, overrides or [])
+    title, rows = evaluate_model(folder, on, overrides or [], picture)
     _show({"evaluation": rows}, title, as_json)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import tomli_w
@@ -54,7 +55,7 @@ class Federation(Section):
 
     rule: RuleChoice = Field({}, validate_default=True, description="federation rule: both halves of the algorithm")
     rounds: Whole = Field(10, description="server rounds; 0 evaluates the untrained model")
-    clients_per_round: Count | None = Field(None, description="cohort size drawn each round; absent means every client")
+    clients_per_round: Whole = Field(0, description="cohort size drawn each round; 0 is every client")
     max_lost: Fraction = Field(0.5, description="a round that loses more than this share of its cohort ends the run")
 
 
@@ -64,7 +65,7 @@ class Local(Section):
     epochs: Count = Field(1, description="passes over the client's images in one round")
     batch_size: int = Field(64, ge=2, description="images in a batch; a smaller client shrinks its batch and says so")
     optimiser: Literal["adam", "adamw", "sgd"] = Field("adam", description="local optimiser, created anew each round")
-    lr: Positive = Field(1e-3, description="learning rate of the first round")
+    lr: Positive = Field(1e-3, description="learning rate of the first round after warm-up")
     schedule: Literal["constant", "cosine"] = Field(
         "cosine", description="learning rate over server rounds, constant inside one"
     )
@@ -91,8 +92,8 @@ class Evaluation(Section):
     @model_validator(mode="after")
     def _episodes_are_written_as_ways_and_shots(self) -> Self:
         for text in self.few_shot:
-            ways, _, shots = text.removesuffix("s").partition("w")
-            if not (text.endswith("s") and ways.isdigit() and shots.isdigit() and int(ways) >= 2 and int(shots) >= 1):
+            sizes = re.fullmatch(r"([0-9]+)w([0-9]+)s", text)
+            if not sizes or int(sizes[1]) < 2 or int(sizes[2]) < 1:
                 raise ValueError(f"few_shot {text!r} is not of the form 5w1s (at least 2 ways, at least 1 shot)")
         return self
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
 
 from fedmetric.config.experiment import Experiment
 from fedmetric.errors import ConfigError
@@ -25,33 +27,40 @@ def explain_keys(key: str = "") -> list[str]:
     Raises:
         ConfigError: there is no such key; the nearest is named.
     """
-    described = dict(_walk(Experiment, ""))
-    found = [line for name, line in described.items() if not key or name == key or name.startswith(f"{key}.")]
+    lines = list(_walk(Experiment, ""))
+    found = [line for names, line in lines if not key or any(n == key or n.startswith(f"{key}.") for n in names)]
     if not found:
-        raise ConfigError(f"no key '{key}'{nearest(key, described)}; 'fedmetric config explain' lists all")
+        known = [name for names, _ in lines for name in names]
+        raise ConfigError(f"no key '{key}'{nearest(key, known)}; 'fedmetric config explain' lists all")
     return found
 
 
-def _walk(model: Any, prefix: str) -> Iterator[tuple[str, str]]:
+def _walk(model: Any, prefix: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the names that a line answers to, and the line."""
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
         if key in CHOICES:
             yield from _methods(key, CHOICES[key], field.description or "")
         elif hasattr(field.annotation, "model_fields"):
-            yield key, f"{key}: {field.description or ''}".splitlines()[0]
+            yield (key,), f"{key}: {field.description or ''}".splitlines()[0]
             yield from _walk(field.annotation, f"{key}.")
         else:
-            yield key, f"{key} = {_shown(field.default)}: {field.description or ''}"
+            yield (key,), f"{key} = {field.default!r} ({_type(field)}): {field.description or ''}"
 
 
-def _methods(key: str, registry: Registry, description: str) -> Iterator[tuple[str, str]]:
-    yield key, f"{key}: {description}; one of {', '.join(registry)}, or module:name"
+def _methods(key: str, registry: Registry, description: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    yield (key,), f"{key}: {description}; one of {', '.join(registry)}, or module:name"
     for name in registry:
-        yield f"{key}.{name}", f"{key}.name = {name!r}: {registry[name].summary}"
+        yield (f"{key}.{name}", f"{key}.name"), f"{key}.name = {name!r}: {registry[name].summary}"
         for option in registry[name].parameters:
             default = "required" if option.default is None else option.default
-            yield f"{key}.{name}.{option.name}", f"  {key}.{option.name} = {default}: {option.description}"
+            names = (f"{key}.{name}.{option.name}", f"{key}.{option.name}")
+            yield names, f"  {key}.{option.name} = {default} ({option.annotation}): {option.description}"
 
 
-def _shown(default: Any) -> str:
-    return "absent" if default is None else repr(default)
+def _type(field: FieldInfo) -> str:
+    """Write a type as in the source, with its limits, such as `int, ge=2`."""
+    kind = field.annotation
+    shown = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind).replace("typing.", "")
+    limits = [repr(limit).partition("(")[2].rstrip(")") for limit in field.metadata]
+    return ", ".join([shown, *(limit for limit in limits if limit.startswith(("ge=", "gt=", "le=", "lt=")))])

@@ -44,7 +44,7 @@ def load_experiment(source: str | os.PathLike[str], overrides: Iterable[str] = (
         ConfigError: one error that lists every problem, each with its key, its line and what is allowed.
     """
     path = Path(source)
-    if not (path.suffix == FILE_ENDING or path.exists()):
+    if not (path.suffix == FILE_ENDING or path.is_file()):
         path = preset_path(str(source))
     try:
         text = path.read_text(encoding="utf-8")

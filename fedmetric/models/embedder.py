@@ -27,6 +27,7 @@ class Embedder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.objective = objective
+        self.initial_private = self.private()
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the objective's scalar loss of a batch."""
@@ -64,8 +65,7 @@ class Embedder(nn.Module):
 
     def shared(self) -> Arrays:
         """Copy the shared state into arrays."""
-        state = self.state_dict()
-        return {name: _to_array(state[name]) for name in self.shared_names()}
+        return self._copy(self.shared_names())
 
     def load_shared(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Replace the shared state, by name.
@@ -73,7 +73,22 @@ class Embedder(nn.Module):
         Raises:
             ProtocolError: names, shapes or dtypes differ from this network's.
         """
-        check_same(arrays, self.shared(), "weights for the embedder")
+        self._replace(arrays, self.shared_names(), "weights for the embedder")
+
+    def private(self) -> Arrays:
+        """Copy the state of the objective's private groups into arrays."""
+        return self._copy([name for group in self.objective.private for name in self.groups()[group]])
+
+    def load_private(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Replace the private state, by name; see `load_shared`."""
+        self._replace(arrays, list(self.initial_private), "private weights of the client")
+
+    def _copy(self, names: list[str]) -> Arrays:
+        state = self.state_dict()
+        return {name: _to_array(state[name]) for name in names}
+
+    def _replace(self, arrays: Mapping[str, np.ndarray], names: list[str], whose: str) -> None:
+        check_same(arrays, self._copy(names), whose)
         state = self.state_dict()
         with torch.no_grad():
             for name, array in arrays.items():

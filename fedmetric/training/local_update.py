@@ -15,9 +15,13 @@ from fedmetric.data.base import ImageSet
 from fedmetric.errors import FedmetricError
 from fedmetric.federation.base import FederationRule, Memory, Update
 from fedmetric.models.embedder import Embedder
+from fedmetric.seeds import derive_seed
 from fedmetric.training.batches import batch_size_of, batches
 from fedmetric.training.optimiser import build_optimiser, learning_rate
 from fedmetric.views.base import Views
+
+PRIVATE = "private."
+"""Prefix in a client's memory of the weights that never leave it."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,10 @@ def local_update(
         raise FedmetricError("the client has no images")
     settings, embedder, rule = trainer.experiment.local, trainer.embedder, trainer.rule
     lr = learning_rate(settings, round, trainer.experiment.federation.rounds)
-    with one_thread():
+    with one_thread(), torch.random.fork_rng():
         before = rule.receive(shared, extra, memory)
         embedder.load_shared(before)
+        embedder.load_private(_own(memory) or embedder.initial_private)
         embedder.to(trainer.device).train()
         parameters = {name: value for name, value in embedder.named_parameters() if value.requires_grad}
         start = {name: torch.from_numpy(array.copy()).to(trainer.device) for name, array in shared.items()}
@@ -78,6 +83,8 @@ def local_update(
             images, embedder.objective, trainer.views, settings.batch_size, settings.epochs,
             trainer.experiment.seed, round, client, trainer.device,
         ):  # fmt: skip
+            # dropout and its like draw from torch's own generator
+            torch.manual_seed(derive_seed(trainer.experiment.seed, "layers", round=round, client=client, step=steps))
             optimiser.zero_grad(set_to_none=True)
             loss = embedder.loss(batch)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -88,7 +95,12 @@ def local_update(
             if not math.isfinite(value):
                 raise FedmetricError(f"the loss is {value} at step {steps + 1}; lower local.lr (now {lr:g})")
             total, steps = total + value, steps + 1
+        memory |= {f"{PRIVATE}{name}": array for name, array in embedder.private().items()}
         arrays, uploads = rule.send(before, embedder.shared(), memory, steps, lr)
     size = batch_size_of(len(images), settings.batch_size)
     metrics = {"loss": total / steps, "steps": float(steps), "batch_size": float(size), "images": float(len(images))}
     return Update(client, arrays, steps * size, uploads, metrics)
+
+
+def _own(memory: Memory) -> Arrays:
+    return {name.removeprefix(PRIVATE): array for name, array in memory.items() if name.startswith(PRIVATE)}

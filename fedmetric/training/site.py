@@ -36,7 +36,8 @@ class Site:
 
     @cached_property
     def _split(self) -> tuple[ImageSet, ImageSet]:
-        return training_and_validation(self.dataset, self.experiment.validation_classes, None, self.experiment.seed)
+        by = self.experiment.partition.options().get("by")  # of the partitioners that follow a grouping
+        return training_and_validation(self.dataset, self.experiment.validation_classes, by, self.experiment.seed)
 
     @property
     def training_images(self) -> ImageSet:

@@ -27,14 +27,23 @@ def clusters() -> Labelled:
     return Labelled(torch.from_numpy(points.astype(np.float32)), labels)
 
 
+def require_faiss() -> None:
+    """Check that faiss is installed.
+
+    Raises:
+        MissingExtraError: it is not; the message is the pip line.
+    """
+    if importlib.util.find_spec("faiss") is None:
+        raise MissingExtraError("benchmarks", "the retrieval benchmark")
+
+
 def evaluator_speed(pairs: int) -> list[Pair]:
     """Time all retrieval figures against each library's share of them, and compare the values where both have one.
 
     Raises:
         MissingExtraError: faiss is not installed.
     """
-    if importlib.util.find_spec("faiss") is None:
-        raise MissingExtraError("benchmarks", "the retrieval benchmark")
+    require_faiss()
     import faiss
     from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 

@@ -9,6 +9,8 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 
+from fedmetric.simulations.engines.grid import identify_message
+
 LENGTH = struct.Struct("<Q")
 
 
@@ -54,7 +56,7 @@ def unpack_task(frame: bytes) -> tuple[str, Message, Context]:
     message = Message(
         _records_from_bytes(content), dst_node_id=head["node"], message_type=head["type"], group_id=head["group"]
     )
-    message.metadata.__dict__["_message_id"] = head["identifier"]
+    identify_message(message, head["identifier"])
     context = Context(head["run"], head["node"], head["config"], _records_from_bytes(state), {})
     return head["identifier"], message, context
 

@@ -1,7 +1,7 @@
 """An in-process Grid: Flower's messages without ports, threads or Ray.
 
-Everything that touches Flower's private names is in this file: the identity of the running task, which Flower keeps
-per process, and the id of a message, which otherwise a SuperLink gives out. Pinned to flwr 1.41 and guarded by a test.
+The names of Flower that are private are set here: the identity of the running task, which Flower keeps per process, and
+the id of a message, which otherwise a SuperLink gives out. Pinned to flwr 1.41 and guarded by a test.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ def identify_process() -> None:
     TaskIdentity.task_id = 1
     TaskIdentity.run_id = RUN_ID
     TaskIdentity.node_id = SERVER_NODE
+
+
+def identify_message(message: Message, identifier: str) -> None:
+    """Give a message its id."""
+    message.metadata.__dict__["_message_id"] = identifier
 
 
 def new_context(client: int, num_clients: int) -> Context:
@@ -83,7 +88,7 @@ class LocalGrid(Grid):
         for message in messages:
             self._sent += 1
             identifier = f"message-{self._sent}"
-            message.metadata.__dict__["_message_id"] = identifier
+            identify_message(message, identifier)
             node = message.metadata.dst_node_id
             self._under_way[identifier] = node
             self._workers.submit(identifier, message, self._contexts[node])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from threading import Event
 from typing import Any
 
 from flwr.app import Context
@@ -18,6 +19,16 @@ from fedmetric.training.site import Site
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
+def require_ray() -> None:
+    """Check that Ray is installed.
+
+    Raises:
+        MissingExtraError: it is not; the message is the pip line.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise MissingExtraError("ray", "engine 'ray'")
+
+
 def run_ray(site: Site, folder: RunFolder, emit: Emit, workers: int, start: Checkpoint | None = None) -> Report:
     """Run an experiment on Ray with this many actors; arguments as in `run_local`.
 
@@ -27,8 +38,7 @@ def run_ray(site: Site, folder: RunFolder, emit: Emit, workers: int, start: Chec
     Raises:
         MissingExtraError: Ray is not installed.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise MissingExtraError("ray", "engine 'ray'")
+    require_ray()
     os.environ.update(QUIET)
     from flwr.simulation import run_simulation
 
@@ -36,12 +46,13 @@ def run_ray(site: Site, folder: RunFolder, emit: Emit, workers: int, start: Chec
 
     reports: list[Report] = []
     errors: list[BaseException] = []
+    stop = Event()
     server_app = ServerApp()
 
     @server_app.main()
     def main(grid: Grid, context: Context) -> None:
         try:
-            reports.append(serve(grid, site, folder, emit, start))
+            reports.append(serve(grid, site, folder, emit, start, stop=stop))
         except BaseException as error:
             errors.append(error)
             raise
@@ -54,6 +65,10 @@ def run_ray(site: Site, folder: RunFolder, emit: Emit, workers: int, start: Chec
         run_simulation(server_app, client_app, num_supernodes=site.num_clients, backend_config=config)
     except Exception as error:
         raise (errors[0] if errors else FedmetricError(f"the Ray simulation failed: {error}")) from error
+    finally:
+        stop.set()  # the server's thread must not wait for replies that nobody sends any more
+    if errors:
+        raise errors[0]
     if not reports:
         raise FedmetricError("the Ray simulation ended without a report")
     return reports[0]

@@ -186,3 +186,43 @@ def test_a_missing_extra_is_exit_code_3_and_names_the_pip_line(
     answer = command("run", "digits", "--engine", "ray", "--out", str(tmp_path / "run"))
     assert answer.code == 3
     assert "pip install 'fedmetric[ray]'" in answer.err
+
+
+def test_a_folder_of_the_same_name_does_not_hide_a_preset(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "glyphs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert command("config", "validate", "glyphs").code == 0
+
+
+def test_a_place_that_cannot_be_a_run_folder_is_wrong_usage(command: Command) -> None:
+    answer = command("run", "digits", "--out", "/dev/null/run")
+    assert answer.code == 2
+    assert "cannot be made a run folder" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("def method(:", "cannot be loaded"),
+        ("def other(): ...", "cannot be loaded: module 'outside' has no attribute 'method'"),
+        (
+            "def method(in_channels, image_size, *, right=1): ...",
+            "cannot be built: got an unexpected keyword argument 'wrong'",
+        ),
+    ],
+)
+def test_a_faulty_method_outside_fedmetric_is_a_config_error(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, words: str
+) -> None:
+    (tmp_path / "outside.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "outside", raising=False)
+    answer = command(
+        "run", "digits", "--out", str(tmp_path / "run"), "--workers", "1",
+        "--set", "model.name=outside:method", "--set", "model.wrong=1",
+    )  # fmt: skip
+    assert answer.code == 4
+    assert words in answer.err
+    assert "Traceback" not in answer.err

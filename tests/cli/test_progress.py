@@ -66,8 +66,9 @@ def test_a_resumed_run_says_where_it_continues() -> None:
     assert "continuing after round 7" in shown([{**START, "round": 7}], terminal=False)
 
 
-def test_a_warning_is_shown() -> None:
-    assert "warning: disk" in shown([{"event": "warning", "text": "disk"}], terminal=False)
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_warning_is_shown(terminal: bool) -> None:
+    assert "warning: disk" in shown([START, BASELINES, {"event": "warning", "text": "disk"}], terminal=terminal)
 
 
 @pytest.mark.parametrize("rounds", [1, 5, 19])

@@ -33,9 +33,17 @@ def test_every_registered_method_and_option_is_listed(key: str) -> None:
 
 def test_one_key_has_its_default_and_meaning() -> None:
     (line,) = explain_keys("seed")
-    assert line == "seed = 1: every random choice derives from it"
+    assert line == "seed = 1 (int, ge=0): every random choice derives from it"
     (line,) = explain_keys("federation.clients_per_round")
-    assert line.startswith("federation.clients_per_round = absent: cohort size")
+    assert line.startswith("federation.clients_per_round = 0 (int, ge=0): cohort size")
+    (line,) = explain_keys("local.schedule")
+    assert "(Literal['constant', 'cosine'])" in line
+
+
+def test_an_option_is_found_by_the_key_that_one_writes() -> None:
+    (line,) = explain_keys("objective.temperature")
+    assert line.startswith("  objective.temperature = 0.5 (Positive): T of equation 1")
+    assert len(explain_keys("views.rotation")) == 3
 
 
 def test_a_section_lists_its_keys() -> None:

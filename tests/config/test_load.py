@@ -91,7 +91,10 @@ def test_several_errors_are_reported_at_once() -> None:
             "[federation]\nmax_lost = 1.5",
             "run.toml:2: federation.max_lost: Input should be less than or equal to 1, not",
         ),
-        ("[federation]\nclients_per_round = 0", "clients_per_round: Input should be greater than or equal to 1, not 0"),
+        (
+            "[federation]\nclients_per_round = -1",
+            "clients_per_round: Input should be greater than or equal to 0, not -1",
+        ),
         ('[local]\noptimiser = "sdg"', "local.optimiser: Input should be 'adam', 'adamw' or 'sgd', not 'sdg'"),
         ("[objective]\ntemperature = 0", "run.toml:2: objective.temperature: Input should be greater than 0, not 0"),
         ('name = "a b"', "run.toml:1: name: String should match pattern"),

@@ -7,7 +7,7 @@ from fedmetric.server.cohort import draw_cohort
 
 
 def test_without_a_size_every_client_takes_part() -> None:
-    assert draw_cohort(1, 3, 4, None) == [0, 1, 2, 3]
+    assert draw_cohort(1, 3, 4, 0) == [0, 1, 2, 3]
 
 
 def test_a_cohort_is_ascending_without_repeats_and_of_the_asked_size() -> None:

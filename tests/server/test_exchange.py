@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
 from flwr.app import Message
 
-from fedmetric.errors import TooFewClientsError
+from fedmetric.errors import Interrupted, TooFewClientsError
 from fedmetric.federation.base import FederationRule, Update
 from fedmetric.server.exchange import exchange
 from fedmetric.server.rounds import Clients, check_enough, run_round
@@ -80,6 +81,13 @@ def test_without_a_window_everything_is_sent_at_once() -> None:
     assert grid.most_under_way == 12
 
 
+def test_an_exchange_that_is_told_to_stop_ends_as_a_signal_would() -> None:
+    stop = Event()
+    stop.set()
+    with pytest.raises(Interrupted):
+        list(exchange(ScriptedGrid(), [100, 101], [0, 1], request_for, None, stop))  # type: ignore[arg-type]
+
+
 def test_an_error_reply_becomes_a_failure_with_client_round_and_stage() -> None:
     failure = ClientFailure(2, 1, "training", "ValueError: no luck")
     replies = ask(ScriptedGrid({2: failure}), [1, 2, 3])
@@ -92,6 +100,8 @@ def test_an_error_reply_becomes_a_failure_with_client_round_and_stage() -> None:
     [
         ({"v": np.zeros(2, np.float32)}, "missing arrays \\['w'\\], unexpected arrays \\['v'\\]"),
         ({"w": np.zeros(3, np.float32)}, "w is float32 \\(3,\\), expected float32 \\(2,\\)"),
+        ({"w": np.array([1, np.nan], np.float32)}, "w has 1 values that are not finite"),
+        ({"w": np.array([np.inf, np.nan], np.float32)}, "w has 2 values that are not finite"),
         ({"w": np.zeros(2, np.float64)}, "w is float64 \\(2,\\), expected float32 \\(2,\\)"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from fedmetric.arrays import sha256_of
-from fedmetric.errors import FedmetricError, Interrupted, UsageError
+from fedmetric.errors import ConfigError, DataError, FedmetricError, Interrupted, UsageError
 from fedmetric.simulations.launch import resume_run, start_run
 from oracles.central import train_centrally
 from tiny import tiny
@@ -118,6 +119,44 @@ def test_a_checkpoint_of_another_experiment_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run" / "experiment.toml").write_text(tiny("seed=9").to_toml())
     with pytest.raises(FedmetricError, match="the checkpoint was made by another experiment"):
         resume_run(tmp_path / "run", ignore, workers=1)
+
+
+def test_a_run_killed_during_its_first_checkpoint_starts_again(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        start_run(tiny("evaluation.every=0"), tmp_path / "run", StopAfter("start", 0), workers=1)
+    (tmp_path / "run" / "checkpoints" / ".writing-0001").mkdir(parents=True)
+    resumed = resume_run(tmp_path / "run", ignore, workers=1)
+    assert resumed["weights_sha256"] == sha256(tmp_path / "whole")
+
+
+def test_a_checkpoint_of_other_classes_than_the_data_now_holds_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        start_run(tiny(), tmp_path / "run", StopAfter("checkpoint", 1), workers=1)
+    for meta in (tmp_path / "run" / "checkpoints").glob("*/meta.json"):
+        meta.write_text(json.dumps({**json.loads(meta.read_text()), "class_hashes": ["0123456789abcdef"]}))
+    with pytest.raises(DataError, match="the checkpoint was trained on other classes"):
+        resume_run(tmp_path / "run", ignore, workers=1)
+
+
+def test_the_summary_of_an_interrupted_run_is_gone_while_it_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        start_run(tiny(), tmp_path / "run", StopAfter("checkpoint", 1), workers=1)
+    assert (tmp_path / "run" / "summary.json").is_file()
+    seen: list[bool] = []
+    resume_run(tmp_path / "run", lambda event: seen.append((tmp_path / "run" / "summary.json").is_file()), workers=1)
+    assert not any(seen[:-1])
+
+
+def test_a_cohort_larger_than_the_federation_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    kinds: list[str] = []
+    with pytest.raises(ConfigError, match="clients_per_round=9 but the partition has 3 clients"):
+        start_run(
+            tiny("federation.clients_per_round=9"),
+            tmp_path / "run",
+            lambda event: kinds.append(event["event"]),
+            workers=1,
+        )
+    assert kinds == ["end"]
 
 
 def events(folder: Path) -> list[dict[str, Any]]:

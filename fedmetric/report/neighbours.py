@@ -1,0 +1,85 @@
+"""A picture of retrieval: unseen images beside their nearest neighbours, by pixels and by the trained encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fedmetric.data.base import ImageSet
+from fedmetric.seeds import numpy_generator
+
+RIGHT, WRONG = "#2a9d4a", "#d1495b"
+
+
+def nearest_images(embeddings: Tensor, queries: np.ndarray, count: int) -> np.ndarray:
+    """Return the `count` nearest other images of each query by cosine.
+
+    Args:
+        embeddings: (N, D) float.
+        queries: (Q,) int64 indices of images.
+        count: neighbours of each.
+
+    Returns:
+        (Q, count) int64 indices.
+    """
+    unit = functional.normalize(embeddings.double(), dim=1)
+    similar = unit[torch.from_numpy(queries)] @ unit.T
+    similar[torch.arange(len(queries)), torch.from_numpy(queries)] = -torch.inf
+    return similar.topk(count, dim=1).indices.numpy()
+
+
+def draw_neighbours(
+    images: ImageSet, rows: Mapping[str, Tensor], path: Path, seed: int, num_queries: int = 6, count: int = 6
+) -> None:
+    """Draw queries of different classes and their neighbours, framed green for the query's class and red for another.
+
+    Args:
+        images: labelled images, at least `count` + 1.
+        rows: embeddings of all images, (N, D), by the name to show.
+        path: the PNG to write.
+        seed: draws the queries.
+        num_queries: lines of the picture.
+        count: neighbours of each query.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    generator = numpy_generator(seed, "neighbours picture")
+    classes = generator.permutation(np.unique(images.labels[images.labels >= 0]))[:num_queries]
+    queries = np.asarray(
+        [generator.choice(np.flatnonzero(images.labels == label)) for label in classes], dtype=np.int64
+    )
+    found = {name: nearest_images(embeddings, queries, count) for name, embeddings in rows.items()}
+    columns = 1 + len(rows) * (count + 1)
+    figure = Figure(figsize=(0.55 * columns, 0.62 * len(queries) + 0.4), dpi=150)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(queries), columns, squeeze=False)
+    for line, query in enumerate(queries):
+        for axis in axes[line]:
+            axis.set_axis_off()
+        _show(axes[line][0], images, int(query), "#444444")
+        for block, name in enumerate(found):
+            for place, index in enumerate(found[name][line]):
+                same = images.labels[index] == images.labels[query]
+                _show(axes[line][2 + block * (count + 1) + place], images, int(index), RIGHT if same else WRONG)
+    axes[0][0].set_title("query", fontsize=7)
+    for block, name in enumerate(found):
+        axes[0][2 + block * (count + 1)].set_title(f"nearest by {name}", fontsize=7, loc="left")
+    figure.savefig(path, bbox_inches="tight")
+
+
+def _show(axis: object, images: ImageSet, index: int, colour: str) -> None:
+    pixels = images.images[index]
+    if pixels.shape[2] == 1:
+        axis.imshow(255 - pixels[:, :, 0], cmap="gray", vmin=0, vmax=255)  # type: ignore[attr-defined]
+    else:
+        axis.imshow(pixels)  # type: ignore[attr-defined]
+    axis.set_axis_on()  # type: ignore[attr-defined]
+    axis.set(xticks=[], yticks=[])  # type: ignore[attr-defined]
+    for spine in axis.spines.values():  # type: ignore[attr-defined]
+        spine.set(color=colour, linewidth=1.8)
