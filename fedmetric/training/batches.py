@@ -15,9 +15,9 @@ from fedmetric.views.base import Views
 
 
 def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """Turn (B, H, W, C) uint8 pixels into (B, C, H, W) float in [0, 1], channels last in memory."""
+    """Turn (B, H, W, C) uint8 pixels into contiguous (B, C, H, W) float in [0, 1]."""
     pixels = torch.from_numpy(np.ascontiguousarray(images)).to(device)
-    return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(255)
+    return pixels.permute(0, 3, 1, 2).contiguous().to(torch.float32).div_(255)
 
 
 def batch_size_of(num_images: int, wanted: int) -> int:

@@ -28,7 +28,8 @@ def grey(images: Tensor) -> Tensor:
 
 
 def _blend(images: Tensor, other: Tensor, share: Tensor) -> Tensor:
-    return torch.lerp(other, images, share[:, None, None, None]).clamp_(0, 1)
+    share = share[:, None, None, None]
+    return (images * share).add_(other * (1 - share)).clamp_(0, 1)
 
 
 def brighten(images: Tensor, factor: Tensor) -> Tensor:
@@ -49,8 +50,7 @@ def saturate(images: Tensor, factor: Tensor) -> Tensor:
 def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
     """Rotate the hue of colour images in HSV. shift: (B,) float in turns, 1 is a full turn.
 
-    A channel whose place on the circle of six lies at distance d from the hue has the value less the spread times
-    1 - clamp(2 - d, 0, 1).
+    A channel whose place on the circle lies d turns from the hue has the value less the spread times clamp(6 d - 1, 0, 1).
     """
     if images.shape[1] == 1:
         return images
@@ -63,14 +63,15 @@ def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
     not_green = (value - green).mul_(HUGE).clamp_(max=1)
     green_hue = (blue - red).add_(safe, alpha=2)
     blue_hue = (red - green).add_(safe, alpha=4)
-    hue = torch.lerp(green - blue, torch.lerp(green_hue, blue_hue, not_green), not_red).div_(safe)
-    hue += 6 * shift[:, None, None]
+    hue = torch.lerp(green - blue, torch.lerp(green_hue, blue_hue, not_green), not_red).div_(safe.mul_(6))
+    hue += shift[:, None, None]
+    # value - spread * clamp(6 d - 1, 0, 1) for the distance d in turns, with the constants taken out of the loop
+    full, slope = value + spread, 6 * spread
     rotated = torch.empty_like(images)
-    for channel, place in enumerate((0.0, 2.0, 4.0)):
+    for channel, place in enumerate((0.0, 1 / 3, 2 / 3)):
         distance = hue - place
-        distance -= (distance / 6).round_().mul_(6)
-        share = distance.abs_().sub_(1).clamp_(0, 1)  # 1 - clamp(2 - d, 0, 1)
-        torch.addcmul(value, share, spread, value=-1, out=rotated[:, channel])
+        distance -= distance.round()
+        torch.addcmul(full, distance.abs_().clamp_(1 / 6, 1 / 3), slope, value=-1, out=rotated[:, channel])
     return rotated.clamp_(0, 1)
 
 
