@@ -50,7 +50,7 @@ def saturate(images: Tensor, factor: Tensor) -> Tensor:
 def shift_hue(images: Tensor, shift: Tensor) -> Tensor:
     """Rotate the hue of colour images in HSV. shift: (B,) float in turns, 1 is a full turn.
 
-    A channel whose place on the circle lies d turns from the hue has the value less the spread times clamp(6 d - 1, 0, 1).
+    A channel that lies d turns from the hue has the value less the spread times clamp(6 d - 1, 0, 1).
     """
     if images.shape[1] == 1:
         return images

@@ -82,7 +82,7 @@ def flip_matrices(batch: int, probability: float, generator: Generator) -> Tenso
 def sampling_grid(matrices: Tensor, height: int, width: int) -> Tensor:
     """Return where each output pixel's centre falls in the input.
 
-    The same as torch's affine_grid with align_corners=False, by broadcasting instead of a matrix product for each image.
+    The same as torch's affine_grid with align_corners=False, by broadcasting, not by matrix products.
 
     Args:
         matrices: (B, 3, 3) float.
