@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MessageType, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
@@ -59,7 +60,7 @@ class ClientFailure:
 
 def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> ArrayRecord:
     """Copy arrays into a Flower record."""
-    return ArrayRecord({name: Array(array) for name, array in arrays.items()})
+    return ArrayRecord({name: Array(np.asarray(array)) for name, array in arrays.items()})
 
 
 def unpack_arrays(content: RecordDict, name: str) -> Arrays:
