@@ -80,7 +80,8 @@ def test_the_guides_objective_would_be_found_by_the_registry(tmp_path: Path) -> 
     assert entry.parameters[0].description.startswith("width of the projector")
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md", "docs/results.md", "CONTRIBUTING.md"])
 def test_links_between_documents_lead_somewhere(document: str) -> None:
+    assert "@@" not in (ROOT / document).read_text(encoding="utf-8"), "a figure is missing"
     for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / document).read_text(encoding="utf-8")):
         assert ((ROOT / document).parent / target).exists(), target

@@ -41,15 +41,17 @@ def test_the_key_of_a_listing_sees_names_sizes_and_times(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_equal_sizes_are_copied_and_shrinking_averages(channels: int) -> None:
+def test_equal_sizes_are_copied_and_shrinking_weighs_by_distance(channels: int) -> None:
+    """Halving four pixels: the first result's centre is at 1, a triangle of half-width 2 weighs 0.5, 1.5, 2.5 by 3, 3, 1."""
     pixels = np.arange(2 * 4 * 4 * channels, dtype=np.uint8).reshape(2, 4, 4, channels)
     same = np.zeros_like(pixels)
     resize_into(pixels, same)
     assert np.array_equal(same, pixels)
     half = np.zeros((2, 2, 2, channels), dtype=np.uint8)
     resize_into(pixels, half)
-    expected = pixels.reshape(2, 2, 2, 2, 2, channels).mean(axis=(2, 4))
-    assert np.abs(half - expected).max() <= 0.5
+    weights = np.array([[3, 3, 1, 0], [0, 1, 3, 3]]) / 7
+    expected = np.einsum("yh,xw,nhwc->nyxc", weights, weights, pixels)
+    assert np.abs(half - expected).max() <= 1
 
 
 def test_enlarging_keeps_a_constant_image() -> None:
