@@ -42,7 +42,7 @@ def test_the_key_of_a_listing_sees_names_sizes_and_times(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_equal_sizes_are_copied_and_shrinking_weighs_by_distance(channels: int) -> None:
-    """Halving four pixels: the first result's centre is at 1, a triangle of half-width 2 weighs 0.5, 1.5, 2.5 by 3, 3, 1."""
+    """Halving four pixels: the first centre is at 1, and a triangle of half-width 2 weighs 0.5, 1.5, 2.5 by 3, 3, 1."""
     pixels = np.arange(2 * 4 * 4 * channels, dtype=np.uint8).reshape(2, 4, 4, channels)
     same = np.zeros_like(pixels)
     resize_into(pixels, same)
