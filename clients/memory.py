@@ -1,20 +1,114 @@
-"""A client's own state between rounds, kept in Flower's Context and never sent."""
+"""Where a client's own state is kept between rounds: in Flower's Context, or in files at a deployed client.
+
+A SuperNode starts a new process for every message and holds contexts in memory only, so a deployed client names a
+folder of its own (`--node-config 'state-dir="..."'`): its targets, queues and control variates then survive a restart.
+Nothing of this is ever sent.
+"""
 
 from __future__ import annotations
 
-from flwr.app import RecordDict
+import os
+from pathlib import Path
+from typing import Protocol
 
-from fedmetric.federation.base import Memory
+from flwr.app import Context, RecordDict
+
+from fedmetric.arrays import Arrays, load_arrays, save_arrays
+from fedmetric.errors import FedmetricError
+from fedmetric.federation.memory import ClientState
 from fedmetric.wire import pack_arrays, unpack_arrays
 
 RECORD = "memory"
+STATE_DIR = "state-dir"
+KEPT = 2
 
 
-def read_memory(state: RecordDict) -> Memory:
+def read_memory(state: RecordDict) -> Arrays:
     """Return the arrays kept in a context's state; empty at the first participation."""
     return unpack_arrays(state, RECORD)
 
 
-def write_memory(state: RecordDict, memory: Memory) -> None:
+def write_memory(state: RecordDict, memory: Arrays) -> None:
     """Replace the arrays kept in a context's state."""
     state[RECORD] = pack_arrays(memory)
+
+
+class Store(Protocol):
+    """A place for the state of one client in one run."""
+
+    def read(self, round: int) -> ClientState:
+        """Return the state before a round; an empty one when there is none."""
+        ...
+
+    def write(self, state: ClientState) -> None:
+        """Keep the state after a round."""
+        ...
+
+
+class ContextStore:
+    """Keep the state in Flower's Context; the local engine puts it into checkpoints."""
+
+    def __init__(self, context: Context, client: int) -> None:
+        self._state, self._client = context.state, client
+
+    def read(self, round: int) -> ClientState:
+        """Return the state; see `Store`."""
+        return ClientState.from_arrays(read_memory(self._state), self._client)
+
+    def write(self, state: ClientState) -> None:
+        """Keep the state; see `Store`."""
+        write_memory(self._state, state.to_arrays())
+
+
+class DiskStore:
+    """Keep the state in a folder, one safetensors file for each of the last two rounds.
+
+    Two, because a server that resumes from a checkpoint asks for a round again: then the file of a round before it is
+    what the client must start from.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str, client: int) -> None:
+        """Name the place; it is made when first written.
+
+        Args:
+            folder: the client's own.
+            fingerprint: of the experiment: another experiment has another state.
+            client: index of the data partition.
+        """
+        self._folder, self._client = folder / fingerprint[:16] / f"client-{client:05d}", client
+
+    def _files(self) -> dict[int, Path]:
+        """Return the files by round, oldest first."""
+        found = self._folder.glob("round-*.safetensors")
+        return {int(path.stem.removeprefix("round-")): path for path in sorted(found)}
+
+    def read(self, round: int) -> ClientState:
+        """Return the newest whole state from before this round; see `Store`."""
+        for number, path in reversed(self._files().items()):
+            if number < round:
+                try:
+                    return ClientState.from_arrays(load_arrays(path), self._client)
+                except FedmetricError:
+                    continue  # damaged: an older one is better than none
+        return ClientState(self._client)
+
+    def write(self, state: ClientState) -> None:
+        """Write under a temporary name, flush, rename, then drop all but the last two; see `Store`."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        place = self._folder / f"round-{state.last_round:08d}.safetensors"
+        temporary = place.with_suffix(".writing")
+        save_arrays(temporary, state.to_arrays())
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(place)
+        files = self._files()
+        from_the_future = [number for number in files if number > state.last_round]  # the server went back
+        outdated = [number for number in files if number <= state.last_round][:-KEPT]
+        for number in from_the_future + outdated:
+            files[number].unlink()
+
+
+def store_for(context: Context, fingerprint: str, client: int) -> Store:
+    """Return the store that this client's node is configured for."""
+    folder = context.node_config.get(STATE_DIR)
+    return DiskStore(Path(str(folder)), fingerprint, client) if folder else ContextStore(context, client)

@@ -40,6 +40,12 @@ class TooFewClientsError(FedmetricError):
     exit_code = 5
 
 
+class CollapseError(FedmetricError):
+    """Report that the embedding space collapsed in a run that was asked to end then."""
+
+    exit_code = 7
+
+
 class ProtocolError(FedmetricError):
     """Report a message whose sender speaks another version, or whose contents are not what was asked for."""
 

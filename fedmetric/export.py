@@ -49,7 +49,7 @@ def save_model(
 
 
 def load_model(folder: Path) -> Model:
-    """Read a model folder.
+    """Read a model folder; heads that its clients did not share have their initial weights.
 
     Raises:
         FedmetricError: files are missing, or the weights are not those described.
@@ -64,5 +64,8 @@ def load_model(folder: Path) -> Model:
         raise FedmetricError(f"{folder / WEIGHTS} does not match the sha256 in {ABOUT}")
     experiment = parse_experiment(described["experiment"], str(folder / ABOUT))
     embedder = build_embedder(experiment, described["channels"])
-    embedder.load_shared(shared)
+    layout = embedder.layout
+    embedder.load(
+        shared, [name for name in layout.groups if name in shared or name in layout.of("backbone")], str(folder)
+    )
     return Model(embedder.eval(), experiment, described["channels"], tuple(described["trained_class_hashes"]))

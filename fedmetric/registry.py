@@ -53,7 +53,11 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered method as it stands in its file, not yet imported."""
+    """A registered method as it stands in its file, not yet imported.
+
+    `traits` are the literals that the class body assigns, such as `needs_labels = True`; what it inherits is not in
+    there, so a base class's value is the default. `document` is the module's docstring, which names the paper.
+    """
 
     kind: str
     name: str
@@ -61,6 +65,8 @@ class Entry:
     attribute: str
     summary: str
     parameters: tuple[Parameter, ...] = field(default=())
+    traits: Mapping[str, Any] = field(default_factory=dict)
+    document: str = ""
 
     def load(self) -> Callable[..., Any]:
         """Import the method's module and return the registered class or function.
@@ -126,8 +132,10 @@ class Registry(Mapping[str, Entry]):
     def _external(self, name: str) -> Entry:
         module, attribute = name.split(":")
         entry = Entry(self.kind, name, module, attribute, "external")
-        doc = inspect.getdoc(entry.load()) or ""
-        return Entry(self.kind, name, module, attribute, doc.split("\n")[0])
+        method = entry.load()
+        doc = inspect.getdoc(method) or ""
+        traits = {key: value for key, value in inspect.getmembers(method) if not key.startswith("_")}
+        return Entry(self.kind, name, module, attribute, doc.split("\n")[0], traits=traits)
 
     def build(self, component: BaseModel, *context: object) -> Any:
         """Construct the method that a section of an experiment names, with its options."""
@@ -144,13 +152,34 @@ def _scan(kind: str, module: str, path: Path) -> Iterator[Entry]:
     source = path.read_text(encoding="utf-8")
     if ".register(" not in source:
         return
-    for node in ast.parse(source, str(path)).body:
+    tree = ast.parse(source, str(path))
+    origin = ast.get_docstring(tree) or ""
+    for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             for decorator in node.decorator_list:
                 match decorator:
                     case ast.Call(func=ast.Attribute(attr="register"), args=[ast.Constant(value=str(name))]):
                         doc = ast.get_docstring(node) or ""
-                        yield Entry(kind, name, module, node.name, doc.split("\n")[0], _parameters(node, doc))
+                        summary = doc.split("\n")[0]
+                        yield Entry(
+                            kind, name, module, node.name, summary, _parameters(node, doc), _traits(node), origin
+                        )
+
+
+def _traits(node: ast.ClassDef | ast.FunctionDef) -> dict[str, Any]:
+    """Collect what the class body assigns to names, where the value is a literal."""
+    found: dict[str, Any] = {}
+    for statement in node.body if isinstance(node, ast.ClassDef) else []:
+        match statement:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ):
+                try:
+                    found[name] = ast.literal_eval(value)
+                except ValueError:
+                    continue
+    return found
 
 
 def _parameters(node: ast.ClassDef | ast.FunctionDef, doc: str) -> tuple[Parameter, ...]:

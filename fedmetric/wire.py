@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MessageType, MetricRecord, RecordDict
@@ -21,21 +21,22 @@ from fedmetric.config import Experiment
 from fedmetric.errors import ProtocolError
 from fedmetric.federation.base import Update
 
-PROTOCOL = 1
+PROTOCOL = 2
 CLIENT_FAILED = 100
 """Flower error code of a client that raised; codes below belong to Flower."""
 
 
 @dataclass(frozen=True)
-class TrainRequest:
+class Request:
     """What the server asks of one client in one round.
 
     Attributes:
         experiment: the whole experiment.
         round: server round from 1.
         client: index of the data partition.
-        shared: the server's weights.
+        shared: the server's weights, those that go down.
         extra: the rule's broadcast.
+        task: "train", or "calibrate" to measure the norm layers' statistics under the weights.
     """
 
     experiment: Experiment
@@ -43,11 +44,13 @@ class TrainRequest:
     client: int
     shared: Arrays
     extra: Arrays
+    task: Literal["train", "calibrate"] = "train"
 
 
 @dataclass(frozen=True)
 class ClientFailure:
-    """Why a client could not do its part: `stage` is "request", "data", "training", "reply" or "transport"."""
+    """Why a client could not do its part: `stage` is "request", "data", "training", "calibration", "reply" or
+    "transport"."""
 
     client: int
     round: int
@@ -69,7 +72,7 @@ def unpack_arrays(content: RecordDict, name: str) -> Arrays:
     return {} if record is None else {key: value.numpy() for key, value in record.items()}
 
 
-def pack_request(request: TrainRequest) -> RecordDict:
+def pack_request(request: Request) -> RecordDict:
     """Turn a request into records."""
     config = ConfigRecord(
         {
@@ -83,7 +86,7 @@ def pack_request(request: TrainRequest) -> RecordDict:
     return RecordDict(records)  # type: ignore[arg-type]
 
 
-def unpack_request(content: RecordDict) -> TrainRequest:
+def unpack_request(content: RecordDict) -> Request:
     """Read a request.
 
     Raises:
@@ -99,7 +102,7 @@ def unpack_request(content: RecordDict) -> TrainRequest:
         round, client = int(config["round"]), int(config["client"])  # type: ignore[arg-type]
     except (KeyError, ValueError, TypeError) as error:
         raise ProtocolError(f"the request is incomplete: {error}") from error
-    return TrainRequest(experiment, round, client, unpack_arrays(content, "shared"), unpack_arrays(content, "extra"))
+    return Request(experiment, round, client, unpack_arrays(content, "shared"), unpack_arrays(content, "extra"))
 
 
 def pack_update(update: Update, round: int) -> RecordDict:
@@ -144,9 +147,10 @@ def unpack_update(content: RecordDict, round: int, client: int) -> Update:
         raise ProtocolError(f"the reply cannot be read: {error}") from error
 
 
-def train_message(request: TrainRequest, node: int) -> Message:
-    """Build the message that carries a request to a node."""
-    return Message(pack_request(request), dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(request.round))
+def request_message(request: Request, node: int) -> Message:
+    """Build the message that carries a request to a node; the task is told by Flower's message type."""
+    kind = MessageType.TRAIN if request.task == "train" else MessageType.EVALUATE
+    return Message(pack_request(request), dst_node_id=node, message_type=kind, group_id=str(request.round))
 
 
 def failure_reply(failure: ClientFailure, message: Message) -> Message:

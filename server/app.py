@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedmetric.arrays import Arrays, num_bytes, sha256_of
-from fedmetric.config import Experiment, load_experiment
-from fedmetric.errors import DataError, FedmetricError
+from fedmetric.arrays import Arrays, sha256_of
+from fedmetric.config import load_experiment
+from fedmetric.errors import ConfigError, DataError, FedmetricError
 from fedmetric.evaluation.base import Scores
 from fedmetric.export import save_model
-from fedmetric.federation.base import FederationRule, Memory
+from fedmetric.federation.base import Memory
+from fedmetric.federation.norms import NORM_POLICIES
 from fedmetric.runs import RunFolder
+from fedmetric.server.alarm import CollapseAlarm
 from fedmetric.server.checkpoints import Checkpoint, save_checkpoint
-from fedmetric.server.cohort import draw_cohort
-from fedmetric.server.judge import Judge
-from fedmetric.server.rounds import Clients, RoundOutcome, run_round
-from fedmetric.training.optimiser import learning_rate
+from fedmetric.server.cohort import cohort_of
+from fedmetric.server.events import Emit, as_plain, evaluation_event, round_event, start_event
+from fedmetric.server.judge import Judge, mean_of_clients
+from fedmetric.server.rounds import Clients, Plan, run_round
+from fedmetric.training.calibrate import calibrated_names
 from fedmetric.training.site import Site
 
 NODE_WAIT_SECONDS = 120.0
-Emit = Callable[[Mapping[str, Any]], None]
 
 
 class Keeper(Protocol):
@@ -52,17 +53,27 @@ class Report:
         shared: the final weights.
         evaluation: scores by row ("trained", "pixels", "random") and name.
         seconds: from start to end, earlier parts of a resumed run included.
+        clients: scores of every client's own network, where the rule shares nothing; "trained" is then their mean.
     """
 
     rounds: int
     shared: Arrays
     evaluation: Mapping[str, Scores]
     seconds: float
+    clients: Mapping[int, Scores] = field(default_factory=dict)
 
     @property
     def weights_sha256(self) -> str:
         """Hash of the final weights."""
         return sha256_of(self.shared)
+
+
+def plan_of(site: Site) -> Plan:
+    """Return what every round of an experiment has in common."""
+    trainer = site.trainer
+    layout, down = trainer.embedder.layout, trainer.routes.down
+    recalibrated = NORM_POLICIES[site.experiment.federation.norm].recalibrated
+    return Plan(site.experiment, trainer.rule, layout, down, calibrated_names(layout, down) if recalibrated else ())
 
 
 def serve(
@@ -88,50 +99,76 @@ def serve(
         stop: ends the run when set, as a signal would; for engines that serve in a thread.
 
     Raises:
+        ConfigError: the objective cannot be trained on some client, or the rule needs what the engine has not.
         DataError: the checkpoint was trained on other classes than the data set holds.
         TooFewClientsError: a round lost too many clients; what was finished is in a checkpoint.
     """
     began = time.monotonic() - (start.seconds if start else 0.0)
-    experiment = site.experiment
-    draw_cohort(experiment.seed, 1, site.num_clients, experiment.federation.clients_per_round)  # refused now or never
+    experiment, trainer = site.experiment, site.trainer
+    cohort_of(experiment, 1, site.num_clients)  # refused now or never
+    site.check_clients()
+    if trainer.rule.personal and keeper is None:
+        raise ConfigError(
+            f"rule '{experiment.federation.rule.name}' evaluates the clients' own networks: use --engine local"
+        )
     judge = Judge(site)
     if start is not None and start.class_hashes != judge.class_hashes:
         raise DataError(f"{folder.path}: the checkpoint was trained on other classes than the data set now holds")
-    rule: FederationRule = site.trainer.rule
+    plan = plan_of(site)
     clients = Clients(grid, wait_for_nodes(grid, site.num_clients), window, stop)
     if start is None:
-        shared = site.trainer.embedder.shared()
-        start = Checkpoint(0, shared, rule.init(shared), {}, experiment.fingerprint(), judge.class_hashes)
+        shared = trainer.embedder.arrays(trainer.routes.up)
+        start = Checkpoint(0, shared, plan.rule.init(shared), {}, experiment.fingerprint(), judge.class_hashes)
     elif keeper is not None:
         keeper.restore(start.memories)
     emit(start_event(site, start))
     emit({"event": "baselines", "rows": {name: as_plain(row) for name, row in judge.baselines.items()}})
 
+    alarm = CollapseAlarm(judge.untrained)
     done, saved = start, start.round
     try:
         for round in range(start.round + 1, experiment.federation.rounds + 1):
             entered = time.monotonic()
-            outcome = run_round(clients, rule, experiment, round, done.shared, done.state)
+            outcome = run_round(clients, plan, round, done.shared, done.state)
             memories = keeper.snapshot() if keeper else {}
             seconds = time.monotonic() - began
             done = Checkpoint(
                 round, outcome.shared, outcome.state, memories, start.fingerprint, judge.class_hashes, seconds
             )
-            emit(round_event(experiment, round, outcome, time.monotonic() - entered))
-            if is_due(round, experiment.evaluation.every) and round < experiment.federation.rounds:
+            diagnostics = {} if trainer.rule.personal else judge.inspect(done.shared)
+            emit(round_event(experiment, round, outcome, diagnostics, time.monotonic() - entered))
+            between = is_due(round, experiment.evaluation.every) and round < experiment.federation.rounds
+            if between and not trainer.rule.personal:
                 emit(evaluation_event(round, *judge.measure(done.shared, transfer=False)))
             if is_due(round, experiment.checkpoint_every):
                 save_checkpoint(folder.checkpoints, done)
                 saved = round
                 emit({"event": "checkpoint", "round": round})
-        finished, diagnostics = judge.measure(done.shared, transfer=True)
-        emit(evaluation_event(done.round, finished, diagnostics))
+            if cause := alarm.check(diagnostics, outcome.means, outcome.drift):
+                emit({"event": "alarm", "round": round, "kind": "collapse", "text": cause})
+        report = conclude(judge, done, emit, began)
     finally:
         if done.round > saved:
             save_checkpoint(folder.checkpoints, done)
             emit({"event": "checkpoint", "round": done.round})
-    save_model(folder.model, experiment, site.dataset.train.channels, done.shared, judge.class_hashes)
-    return Report(done.round, done.shared, {"trained": finished, **judge.baselines}, time.monotonic() - began)
+    if done.shared:
+        save_model(folder.model, experiment, site.dataset.train.channels, done.shared, judge.class_hashes)
+    return report
+
+
+def conclude(judge: Judge, done: Checkpoint, emit: Emit, began: float) -> Report:
+    """Measure the end of a run in full."""
+    clients: dict[int, Scores] = {}
+    if judge.site.trainer.rule.personal:
+        clients = judge.measure_clients(done.memories, transfer=True)
+        finished, diagnostics = mean_of_clients(clients), {}
+        weights = {f"{client}/{name}": array for client, own in done.memories.items() for name, array in own.items()}
+    else:
+        weights = done.shared
+        finished, diagnostics = judge.measure(weights, transfer=True)
+    emit(evaluation_event(done.round, finished, diagnostics))
+    rows = {"trained": finished, **judge.baselines}
+    return Report(done.round, weights, rows, time.monotonic() - began, clients)
 
 
 def is_due(round: int, every: int) -> bool:
@@ -151,67 +188,6 @@ def wait_for_nodes(grid: Grid, wanted: int) -> list[int]:
             raise FedmetricError(f"{len(nodes)} of {wanted} clients connected within {NODE_WAIT_SECONDS:.0f} s")
         time.sleep(0.2)
     return nodes[:wanted]
-
-
-def as_plain(scores: Scores) -> dict[str, dict[str, Any]]:
-    """Turn scores into plain values for JSON."""
-    return {name: asdict(score) for name, score in scores.items()}
-
-
-def start_event(site: Site, start: Checkpoint) -> dict[str, Any]:
-    """Describe the run before its first round."""
-    sizes = [len(part) for part in site.parts]
-    batch = site.experiment.local.batch_size
-    return {
-        "event": "start",
-        "round": start.round,
-        "rounds": site.experiment.federation.rounds,
-        "name": site.experiment.name,
-        "fingerprint": start.fingerprint,
-        "clients": site.num_clients,
-        "images": int(sum(sizes)),
-        "classes": len(site.training_images.present_classes()),
-        "small_clients": sum(size < batch for size in sizes),
-        "batch_size": batch,
-        "evaluation_images": len(site.evaluation_images),
-        "evaluation_classes": len(site.evaluation_images.present_classes()),
-        "evaluation_on": site.experiment.evaluation.on,
-        "shared_bytes": num_bytes(start.shared),
-        "skipped": len(site.dataset.skipped),
-        "notes": list(site.dataset.notes),
-    }
-
-
-def round_event(experiment: Experiment, round: int, outcome: RoundOutcome, seconds: float) -> dict[str, Any]:
-    """Describe a finished round."""
-    losses = np.asarray(outcome.losses)
-    rounds = experiment.federation.rounds
-    return {
-        "event": "round",
-        "round": round,
-        "rounds": rounds,
-        "ok": len(losses),
-        "failed": len(outcome.failures),
-        "failures": [str(failure) for failure in outcome.failures],
-        "loss": float(losses.mean()),
-        "loss_spread": float(losses.std()),
-        "lr": learning_rate(experiment.local, round, rounds),
-        "examples": outcome.examples,
-        "shrunk": outcome.shrunk,
-        "bytes_down": outcome.bytes_down,
-        "bytes_up": outcome.bytes_up,
-        "seconds": seconds,
-    }
-
-
-def evaluation_event(round: int, scores: Scores, diagnostics: Scores) -> dict[str, Any]:
-    """Describe an evaluation."""
-    return {
-        "event": "evaluation",
-        "round": round,
-        "scores": as_plain(scores),
-        "diagnostics": {name: score.mean for name, score in diagnostics.items()},
-    }
 
 
 app = ServerApp()

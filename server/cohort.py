@@ -2,27 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from fedmetric.config import Experiment
 from fedmetric.errors import ConfigError
 from fedmetric.seeds import numpy_generator
 
 
-def draw_cohort(seed: int, round: int, num_clients: int, size: int) -> list[int]:
-    """Draw the clients of a round without replacement, in ascending order, which is also the order of aggregation.
+def draw_uniform(seed: int, round: int, num_clients: int, size: int) -> list[int]:
+    """Draw the clients of a round without replacement, each round anew."""
+    return _drawn(numpy_generator(seed, "cohort", round=round).choice(num_clients, size=size, replace=False))
+
+
+def draw_reshuffled(seed: int, round: int, num_clients: int, size: int) -> list[int]:
+    """Deal all clients out in a random order, cohort after cohort, then again in another order.
+
+    After a whole number of passes every client has taken part equally often. Where the size does not divide the number
+    of clients, the last cohort of a pass is smaller. Random reshuffling in place of sampling: Mishchenko, Khaled,
+    Richtárik, Proximal and Federated Random Reshuffling, ICML 2022.
+    """
+    cohorts_in_a_pass = -(-num_clients // size)
+    number, position = divmod(round - 1, cohorts_in_a_pass)
+    order = numpy_generator(seed, "cohorts of a pass", round=number).permutation(num_clients)
+    return _drawn(order[position * size : (position + 1) * size])
+
+
+def _drawn(chosen: object) -> list[int]:
+    return sorted(int(client) for client in chosen)  # type: ignore[attr-defined]
+
+
+SAMPLING: dict[str, Callable[[int, int, int, int], list[int]]] = {
+    "uniform": draw_uniform,
+    "reshuffled": draw_reshuffled,
+}
+
+
+def draw_cohort(seed: int, round: int, num_clients: int, size: int, sampling: str = "uniform") -> list[int]:
+    """Return the clients of a round in ascending order, which is also the order of aggregation.
 
     Args:
         seed: the experiment's seed.
         round: server round from 1.
         num_clients: clients in the federation.
         size: cohort size; 0 takes every client.
+        sampling: "uniform" or "reshuffled".
 
     Raises:
         ConfigError: the cohort is larger than the federation.
     """
-    if size == 0:
-        return list(range(num_clients))
     if size > num_clients:
         raise ConfigError(
             f"federation.clients_per_round={size} but the partition has {num_clients} clients; lower it, or 0 for all"
         )
-    chosen = numpy_generator(seed, "cohort", round=round).choice(num_clients, size=size, replace=False)
-    return sorted(int(client) for client in chosen)
+    return SAMPLING[sampling](seed, round, num_clients, size) if size else list(range(num_clients))
+
+
+def cohort_of(experiment: Experiment, round: int, num_clients: int) -> list[int]:
+    """Return the clients of a round of an experiment; see `draw_cohort`."""
+    federation = experiment.federation
+    return draw_cohort(experiment.seed, round, num_clients, federation.clients_per_round, federation.sampling)

@@ -15,7 +15,7 @@ from flwr.serverapp import Grid
 from fedmetric.arrays import Arrays, check_same
 from fedmetric.errors import Interrupted, ProtocolError
 from fedmetric.federation.base import Update
-from fedmetric.wire import ClientFailure, TrainRequest, read_failure, train_message, unpack_update
+from fedmetric.wire import ClientFailure, Request, read_failure, request_message, unpack_update
 
 POLL_SECONDS = 0.05
 
@@ -24,7 +24,8 @@ def exchange(
     grid: Grid,
     nodes: Sequence[int],
     cohort: Sequence[int],
-    request_for: Callable[[int], TrainRequest],
+    request_for: Callable[[int], Request],
+    expected: Arrays,
     window: int | None,
     stop: Event | None = None,
 ) -> Iterator[Update | ClientFailure]:
@@ -35,19 +36,20 @@ def exchange(
         nodes: the node that holds each partition, by client index.
         cohort: clients of the round.
         request_for: builds the request to one client.
+        expected: arrays with the names, shapes and dtypes that every reply must have.
         window: messages under way at a time; None sends all at once. Requests and replies in memory are at most this
             many.
         stop: ends the exchange when set.
     """
     waiting = deque(cohort)
-    under_way: deque[tuple[TrainRequest, str]] = deque()
+    under_way: deque[tuple[Request, str]] = deque()
     while waiting or under_way:
         while waiting and (window is None or len(under_way) < window):
             request = request_for(waiting.popleft())
-            (identifier,) = grid.push_messages([train_message(request, nodes[request.client])])
+            (identifier,) = grid.push_messages([request_message(request, nodes[request.client])])
             under_way.append((request, identifier))
         request, identifier = under_way.popleft()
-        yield _read(_wait(grid, identifier, stop), request)
+        yield _read(_wait(grid, identifier, stop), request, expected)
 
 
 def _wait(grid: Grid, identifier: str, stop: Event | None) -> Message:
@@ -59,13 +61,14 @@ def _wait(grid: Grid, identifier: str, stop: Event | None) -> Message:
         time.sleep(POLL_SECONDS)
 
 
-def _read(reply: Message, request: TrainRequest) -> Update | ClientFailure:
+def _read(reply: Message, request: Request, expected: Arrays) -> Update | ClientFailure:
     if reply.has_error():
         return read_failure(reply.error, request.round, request.client)
     try:
         update = unpack_update(reply.content, request.round, request.client)
-        check_same(update.arrays, request.shared, "the reply")
+        check_same(update.arrays, expected, "the reply")
         check_finite(update.arrays)
+        check_finite(update.extra)
         return update
     except ProtocolError as error:
         return ClientFailure(request.client, request.round, "reply", str(error))

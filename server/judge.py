@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
 
 from fedmetric.arrays import Arrays
 from fedmetric.config import Experiment
 from fedmetric.data.base import class_hash
-from fedmetric.evaluation.base import Scores
+from fedmetric.evaluation.base import Score, Scores
+from fedmetric.evaluation.diagnostics import diagnostics, scaled_deviation
 from fedmetric.evaluation.encoders import pixels
 from fedmetric.evaluation.evaluator import Evaluator
+from fedmetric.federation.memory import ClientState
 from fedmetric.models.embedder import Embedder, build_embedder
+from fedmetric.seeds import numpy_generator
+from fedmetric.training.batches import to_tensor
 from fedmetric.training.site import Site, compute_device
+
+INSPECTED = 256
 
 
 class Judge:
@@ -33,6 +45,9 @@ class Judge:
     def _new(self, experiment: Experiment) -> Embedder:
         return build_embedder(experiment, self.site.dataset.train.channels).to(compute_device())
 
+    def _load(self, shared: Arrays) -> None:
+        self._embedder.load(shared, self.site.trainer.routes.up, "weights to be measured")
+
     def measure(self, shared: Arrays, transfer: bool) -> tuple[Scores, Scores]:
         """Measure weights: scores of `Evaluator.score`, and diagnostics of the embedding space.
 
@@ -40,12 +55,81 @@ class Judge:
             shared: the weights.
             transfer: whether to fit the classifiers too, which takes longer.
         """
-        self._embedder.load_shared(shared)
+        self._load(shared)
+        return self._measured(transfer)
+
+    def _measured(self, transfer: bool) -> tuple[Scores, Scores]:
         embeddings = self._evaluator.embed(self._embedder.embed)
         return self._evaluator.score(embeddings, transfer=transfer), self._evaluator.diagnose(embeddings)
+
+    def measure_clients(self, memories: Mapping[int, Arrays], transfer: bool) -> dict[int, Scores]:
+        """Measure every client's own network, of a rule that shares nothing.
+
+        Args:
+            memories: each client's state, as `ClientState.to_arrays` wrote it.
+            transfer: whether to fit the classifiers too.
+        """
+        found = {}
+        for client, arrays in sorted(memories.items()):
+            own = ClientState.from_arrays(arrays, client).own
+            self._embedder.load(self.site.trainer.initial | own, self.site.trainer.routes.own, f"client {client}")
+            found[client] = self._measured(transfer)[0]
+        return found
+
+    @cached_property
+    def _inspected(self) -> tuple[Tensor, np.ndarray]:
+        images = self.site.evaluation_images
+        count = min(INSPECTED, len(images))
+        drawn = numpy_generator(self.site.experiment.seed, "inspected").choice(len(images), count, replace=False)
+        rows = np.sort(drawn)
+        return to_tensor(images.images[rows], compute_device()), images.labels[rows]
+
+    def inspect(self, shared: Arrays) -> dict[str, float]:
+        """Return the diagnostics of weights on 256 unseen images at most; cheap enough for every round.
+
+        Returns:
+            "std", "rank", "uniformity" and "alignment" (over pairs of one class) in eval mode; "batch_std" with the
+            batch's own statistics in the norm layers; "norm_gap", 1 minus the mean cosine between the two modes.
+        """
+        self._load(shared)
+        return self._inspect()
+
+    def _inspect(self) -> dict[str, float]:
+        images, labels = self._inspected
+        if len(images) < 2:
+            return {}
+        embeddings = self._embedder.embed(images).cpu()
+        if not bool(torch.isfinite(embeddings).all()) or not bool((embeddings.norm(dim=1) > 0).all()):
+            return {"std": 0.0}  # dead or diverged: nothing is told apart
+        scores = diagnostics(embeddings, labels, seed=self.site.experiment.seed)
+        found = {name: score.mean for name, score in scores.items() if score.mean is not None}
+        found["rank"] = found.pop("effective_rank")
+        self._embedder.train()
+        with torch.no_grad():  # running statistics change here; every use of this network loads its weights first
+            batch = functional.normalize(self._embedder.backbone(images).flatten(1).float(), dim=1).cpu()
+        found["batch_std"] = scaled_deviation(batch)
+        found["norm_gap"] = 1.0 - float((batch * embeddings).sum(dim=1).mean())
+        return found
+
+    @cached_property
+    def untrained(self) -> dict[str, float]:
+        """The diagnostics of the untrained network."""
+        fresh = self._new(self.site.experiment)
+        self._embedder.load(fresh.arrays(list(fresh.layout.groups)), list(fresh.layout.groups), "the untrained network")
+        return self._inspect()
 
     @cached_property
     def baselines(self) -> dict[str, Scores]:
         """The rows "pixels" and "random", measured once."""
         untrained = self._new(self.site.experiment)
         return dict(self._evaluator.evaluate_rows({"pixels": pixels, "random": untrained.embed}))
+
+
+def mean_of_clients(clients: Mapping[int, Scores]) -> dict[str, Score]:
+    """Summarise the clients' scores: the mean over clients, its interval over clients, and the number of clients."""
+    names = next(iter(clients.values()), {})
+    values = {name: [scores[name].mean for scores in clients.values()] for name in names}
+    return {
+        name: Score.of(np.array([value for value in column if value is not None], dtype=np.float64))
+        for name, column in values.items()
+    }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from threading import Event
 
 import numpy as np
@@ -12,10 +12,13 @@ from flwr.serverapp import Grid
 from fedmetric.arrays import Arrays, num_bytes
 from fedmetric.config import Experiment
 from fedmetric.errors import TooFewClientsError
+from fedmetric.federation.average import WeightedMean
 from fedmetric.federation.base import FederationRule, State
-from fedmetric.server.cohort import draw_cohort
+from fedmetric.layout import Layout
+from fedmetric.server.cohort import cohort_of
+from fedmetric.server.drift import Drift
 from fedmetric.server.exchange import exchange
-from fedmetric.wire import ClientFailure, TrainRequest
+from fedmetric.wire import ClientFailure, Request
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,25 @@ class Clients:
     nodes: Sequence[int]
     window: int | None = None
     stop: Event | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every round of a run has in common.
+
+    Attributes:
+        experiment: the whole experiment.
+        rule: the federation rule.
+        layout: what every tensor is.
+        down: the tensors that are sent to clients.
+        calibrated: the running statistics that clients measure after each round; none under most norm policies.
+    """
+
+    experiment: Experiment
+    rule: FederationRule
+    layout: Layout
+    down: Collection[str]
+    calibrated: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -41,6 +63,8 @@ class RoundOutcome:
         shrunk: clients that had fewer images than a batch.
         bytes_down: weights sent, in bytes.
         bytes_up: weights received, in bytes.
+        drift: how far and how much in one direction clients moved; see `Drift.result`.
+        reported: diagnostics of every client that replied, by name.
     """
 
     shared: Arrays
@@ -51,40 +75,82 @@ class RoundOutcome:
     shrunk: int
     bytes_down: int
     bytes_up: int
+    drift: Mapping[str, float] = field(default_factory=dict)
+    reported: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The clients' diagnostics, averaged over those that replied."""
+        return {name: float(np.mean(values)) for name, values in self.reported.items()}
 
 
-def run_round(
-    clients: Clients, rule: FederationRule, experiment: Experiment, round: int, shared: Arrays, state: State
-) -> RoundOutcome:
+CLIENT_DIAGNOSTICS = ("std", "rank", "uniformity", "alignment")
+
+
+def run_round(clients: Clients, plan: Plan, round: int, shared: Arrays, state: State) -> RoundOutcome:
     """Run one round.
 
     Raises:
         TooFewClientsError: more of the cohort was lost than the experiment allows; the first client's error is in
             the message.
     """
-    cohort = draw_cohort(experiment.seed, round, len(clients.nodes), experiment.federation.clients_per_round)
+    cohort = cohort_of(plan.experiment, round, len(clients.nodes))
+    rule, batch_size = plan.rule, plan.experiment.local.batch_size
     broadcast = rule.broadcast(state)
+    sent = {name: shared[name] for name in plan.down}
 
-    def request_for(client: int) -> TrainRequest:
-        return TrainRequest(experiment, round, client, shared, broadcast)
+    def request_for(client: int) -> Request:
+        return Request(plan.experiment, round, client, sent, broadcast)
 
-    total = rule.begin()
+    total, drift = rule.begin(shared), Drift(shared, plan.layout.parameters)
     losses: list[float] = []
     failures: list[ClientFailure] = []
+    reported: dict[str, list[float]] = {}
     examples = shrunk = bytes_up = 0
-    for reply in exchange(clients.grid, clients.nodes, cohort, request_for, clients.window, clients.stop):
+    for reply in exchange(clients.grid, clients.nodes, cohort, request_for, shared, clients.window, clients.stop):
         if isinstance(reply, ClientFailure):
             failures.append(reply)
             continue
         rule.fold(total, reply)
+        drift.fold(reply.arrays)
         losses.append(reply.metrics.get("loss", float("nan")))
+        for name in CLIENT_DIAGNOSTICS:
+            if name in reply.metrics:
+                reported.setdefault(name, []).append(reply.metrics[name])
         examples += reply.num_examples
-        shrunk += reply.metrics.get("batch_size", np.inf) < experiment.local.batch_size
+        shrunk += reply.metrics.get("batch_size", np.inf) < batch_size
         bytes_up += num_bytes(reply.arrays) + num_bytes(reply.extra)
-    check_enough(len(cohort), failures, experiment.federation.max_lost, round)
+    check_enough(len(cohort), failures, plan.experiment.federation.max_lost, round)
     state, new = rule.finish(state, shared, total)
-    bytes_down = len(cohort) * (num_bytes(shared) + num_bytes(broadcast))
-    return RoundOutcome(new, state, tuple(losses), tuple(failures), examples, int(shrunk), bytes_down, bytes_up)
+    bytes_down = len(cohort) * (num_bytes(sent) + num_bytes(broadcast))
+    if plan.calibrated:
+        measured, more_down, more_up = calibrate(clients, plan, round, cohort, new)
+        new, bytes_down, bytes_up = new | measured, bytes_down + more_down, bytes_up + more_up
+    return RoundOutcome(
+        new, state, tuple(losses), tuple(failures), examples, int(shrunk), bytes_down, bytes_up,
+        drift.result(), {name: tuple(values) for name, values in reported.items()},
+    )  # fmt: skip
+
+
+def calibrate(
+    clients: Clients, plan: Plan, round: int, cohort: Sequence[int], shared: Arrays
+) -> tuple[Arrays, int, int]:
+    """Let the cohort measure the running statistics under the new weights; return them pooled, and the bytes moved.
+
+    A client that fails here is left out; if all do, nothing is measured and the statistics stay.
+    """
+    sent = {name: shared[name] for name in plan.down}
+    expected = {name: shared[name] for name in plan.calibrated}
+
+    def request_for(client: int) -> Request:
+        return Request(plan.experiment, round, client, sent, {}, "calibrate")
+
+    total, bytes_up = WeightedMean(plan.layout.statistics), 0
+    for reply in exchange(clients.grid, clients.nodes, cohort, request_for, expected, clients.window, clients.stop):
+        if not isinstance(reply, ClientFailure):
+            total.fold(reply.arrays, float(reply.num_examples))
+            bytes_up += num_bytes(reply.arrays)
+    return total.result(expected), len(cohort) * num_bytes(sent), bytes_up
 
 
 def check_enough(cohort: int, failures: Sequence[ClientFailure], max_lost: float, round: int) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fedmetric.config import Experiment
-from fedmetric.errors import FedmetricError, Interrupted, UsageError
+from fedmetric.errors import CollapseError, FedmetricError, Interrupted, UsageError
 from fedmetric.runs import SUMMARY_SCHEMA, RunFolder
-from fedmetric.server.app import Emit, Report, as_plain
+from fedmetric.server.app import Report
 from fedmetric.server.checkpoints import Checkpoint, checkpoint_folders, latest_checkpoint
+from fedmetric.server.events import Emit, as_plain
 from fedmetric.simulations.engines.processes import default_workers, preload
 from fedmetric.training.site import Site
 
@@ -20,7 +21,12 @@ SUMMARY_KEYS = ("mean", "ci95", "n")
 
 
 def start_run(
-    experiment: Experiment, out: Path, listen: Emit, engine: EngineName = "local", workers: int | None = None
+    experiment: Experiment,
+    out: Path,
+    listen: Emit,
+    engine: EngineName = "local",
+    workers: int | None = None,
+    fail_on: str | None = None,
 ) -> dict[str, Any]:
     """Run an experiment into a new folder and return its summary.
 
@@ -30,17 +36,25 @@ def start_run(
         listen: called with every event, after it was written to the folder.
         engine: "local" or "ray".
         workers: client processes; by default one for each core.
+        fail_on: the kind of alarm that ends the run: "collapse", or None.
 
     Raises:
+        CollapseError: the alarm that `fail_on` names went off; the last round is in a checkpoint.
         UsageError: the folder is taken.
         FedmetricError: the run failed; its summary says how.
     """
     _engine(engine)  # a missing extra is said before a folder is made
     folder = RunFolder.create(out, experiment)
-    return _run(folder, experiment, listen, engine, workers, None)
+    return _run(folder, experiment, listen, engine, workers, None, fail_on=fail_on)
 
 
-def resume_run(out: Path, listen: Emit, engine: EngineName = "local", workers: int | None = None) -> dict[str, Any]:
+def resume_run(
+    out: Path,
+    listen: Emit,
+    engine: EngineName = "local",
+    workers: int | None = None,
+    fail_on: str | None = None,
+) -> dict[str, Any]:
     """Continue a run from its newest whole checkpoint, or from the beginning when it has none; return its summary.
 
     The final weights have the sha256 of a run that was never interrupted.
@@ -64,7 +78,7 @@ def resume_run(out: Path, listen: Emit, engine: EngineName = "local", workers: i
             raise FedmetricError(f"{out}: the checkpoint was made by another experiment than {out / 'experiment.toml'}")
     folder.forget_after(start.round if start else -1)
     folder.forget_summary()
-    return _run(folder, experiment, listen, engine, workers, start, problems)
+    return _run(folder, experiment, listen, engine, workers, start, problems, fail_on)
 
 
 def _run(
@@ -75,6 +89,7 @@ def _run(
     workers: int | None,
     start: Checkpoint | None,
     problems: Sequence[str] = (),
+    fail_on: str | None = None,
 ) -> dict[str, Any]:
     began = time.monotonic()
     workers = workers or default_workers()
@@ -87,6 +102,8 @@ def _run(
         folder.append(event)
         last_round = event["round"] if event["event"] == "round" else last_round
         listen(event)
+        if event["event"] == "alarm" and event["kind"] == fail_on:
+            raise CollapseError(f"round {event['round']}: {event['text']}")
 
     try:
         for problem in problems:
@@ -131,5 +148,9 @@ def summarise(status: str, exit_code: int, rounds: int, report: Report | None, s
         "evaluation": {
             row: {name: {key: score[key] for key in SUMMARY_KEYS} for name, score in scores.items()}
             for row, scores in rows.items()
+        },
+        "clients": {
+            str(client): {name: score.mean for name, score in scores.items()}
+            for client, scores in (report.clients.items() if report else ())
         },
     }

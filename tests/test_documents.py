@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fedmetric.config import parse_experiment
+from fedmetric.federation.memory import ClientState
 from fedmetric.training.local_update import local_update
 from fedmetric.training.site import Site
 from tiny import tiny
@@ -62,7 +63,7 @@ def test_the_guides_objective_is_complete_in_40_lines_and_learns(
     assert any(name.startswith("objective.predictor.") for name in shared)
     losses = []
     for round in (1, 2):
-        update = local_update(trainer, site.images_of(0), shared, {}, {}, round, 0)
+        update = local_update(trainer, site.images_of(0), shared, {}, ClientState(0), round)
         shared = update.arrays
         losses.append(update.metrics["loss"])
     assert losses[1] < losses[0] < 0

@@ -43,7 +43,7 @@ def test_a_model_survives_the_way_through_files(folder: Path, shared: Arrays) ->
 
 def test_the_loaded_model_embeds_as_the_saved_one(folder: Path, shared: Arrays) -> None:
     original = build_embedder(EXPERIMENT, 3)
-    original.load_shared(shared)
+    original.load(shared)
     images = torch.rand((3, 3, 16, 16), generator=torch.Generator().manual_seed(1))
     assert torch.equal(load_model(folder).embedder.embed(images), original.embed(images))
 

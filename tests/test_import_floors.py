@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "fedmetric.errors": 0, "fedmetric.seeds": 0, "fedmetric.options": 0, "fedmetric.registry": 0, "fedmetric.arrays": 0,
+    "fedmetric.layout": 0,
     "fedmetric.config": 0,
     "fedmetric.models": 1, "fedmetric.objectives": 1, "fedmetric.data": 1, "fedmetric.views": 1,
     "fedmetric.federation": 1, "fedmetric.evaluation": 1,
@@ -25,8 +26,10 @@ FLWR_ALLOWED = ("fedmetric.wire", "fedmetric.clients", "fedmetric.server", "fedm
 SIBLINGS = {
     "fedmetric.models": {"fedmetric.objectives"},
     "fedmetric.evaluation": {"fedmetric.data"},
+    "fedmetric.federation": {"fedmetric.objectives"},
 }
-"""Floor 1 may know a sibling's base: the embedder holds an objective, the evaluator measures an image set."""
+"""Floor 1 may know a sibling's base: the embedder holds an objective, the evaluator measures an
+image set, a rule sees the batch of the current step."""
 
 
 def modules() -> Iterator[tuple[str, Path]]:

@@ -15,12 +15,12 @@ from fedmetric.wire import (
     CLIENT_FAILED,
     PROTOCOL,
     ClientFailure,
-    TrainRequest,
+    Request,
     failure_reply,
     pack_request,
     pack_update,
     read_failure,
-    train_message,
+    request_message,
     unpack_arrays,
     unpack_request,
     unpack_update,
@@ -35,9 +35,9 @@ def process() -> None:
     identify_process()
 
 
-def request(extra: Arrays | None = None) -> TrainRequest:
+def request(extra: Arrays | None = None) -> Request:
     experiment = parse_experiment("", overrides=["local.lr=0.125", "federation.rule=fedprox", "federation.rounds=9"])
-    return TrainRequest(experiment, 3, 7, ARRAYS, extra or {})
+    return Request(experiment, 3, 7, ARRAYS, extra or {})
 
 
 def update(**changes: object) -> Update:
@@ -70,7 +70,7 @@ def test_a_metric_named_as_the_count_is_no_count() -> None:
 
 def test_unpacked_arrays_are_not_the_packed_ones() -> None:
     array = np.zeros(2)
-    record = pack_request(TrainRequest(request().experiment, 1, 0, {"w": array}, {}))
+    record = pack_request(Request(request().experiment, 1, 0, {"w": array}, {}))
     array[:] = 9
     assert unpack_request(record).shared["w"].tolist() == [0, 0]
 
@@ -154,7 +154,7 @@ def test_bytes_that_are_no_array_are_refused(array: Array) -> None:
 
 
 def test_a_message_goes_to_its_node(process: None) -> None:
-    message = train_message(request(), node=12)
+    message = request_message(request(), node=12)
     assert message.metadata.dst_node_id == 12
     assert message.metadata.message_type == "train"
     assert message.metadata.group_id == "3"
@@ -163,7 +163,7 @@ def test_a_message_goes_to_its_node(process: None) -> None:
 
 def test_a_failure_survives_the_way(process: None) -> None:
     failure = ClientFailure(7, 3, "training", 'FedmetricError: the loss is nan; {quoted} "text"')
-    reply: Message = failure_reply(failure, train_message(request(), node=12))
+    reply: Message = failure_reply(failure, request_message(request(), node=12))
     assert reply.has_error()
     assert reply.error.code == CLIENT_FAILED
     assert read_failure(reply.error, 0, 0) == failure

@@ -28,6 +28,10 @@ WorkersOption = Annotated[
         "--workers", min=1, help="Client processes; by default one for each core. Results do not depend on it."
     ),
 ]
+FailOnOption = Annotated[
+    Literal["collapse"] | None,
+    typer.Option("--fail-on", help="End the run with exit code 7 when the embedding space collapses."),
+]
 
 
 def use_data(data: Path | None, allow_download: bool = False) -> None:

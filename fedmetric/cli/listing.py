@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,35 +12,64 @@ from fedmetric.cli.arguments import JsonOption, print_json
 
 if TYPE_CHECKING:
     from fedmetric.config import Experiment
+    from fedmetric.config.catalogue import Method
+
+WIDTH = 79
 
 
 def list_methods(
     kind: Annotated[
-        str, typer.Argument(help="objectives, rules, views, models, partitions, data or presets; empty for all.")
+        str, typer.Argument(help="objectives, rules, norms, views, models, partitions, data or presets; empty for all.")
     ] = "",
     as_json: JsonOption = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print objectives and rules in full, as docs/methods.md.")
+    ] = False,
 ) -> None:
-    """List presets and every registered method with its one-line description."""
+    """List presets and every registered method: what it does, where it comes from, what it shares."""
+    if as_markdown:
+        from fedmetric.config.catalogue import markdown
+
+        print(markdown(), end="")
+        return
     from fedmetric.config import load_experiment, preset_names
+    from fedmetric.config.catalogue import objective_methods, rule_methods
     from fedmetric.config.explain import CHOICES
     from fedmetric.errors import UsageError
+    from fedmetric.federation.norms import NORM_POLICIES
     from fedmetric.registry import nearest
 
     titles = {"federation.rule": "rules", "objective": "objectives", "model": "models", "partition": "partitions"}
     kinds = {
         titles.get(key, key): {name: registry[name].summary for name in registry} for key, registry in CHOICES.items()
     }
+    kinds["norms"] = {name: policy.summary for name, policy in NORM_POLICIES.items()}
     kinds["presets"] = {name: _preset_summary(load_experiment(name)) for name in preset_names()}
     if kind and kind not in kinds:
         raise UsageError(f"nothing is called '{kind}'{nearest(kind, kinds)}; known: {', '.join(kinds)}")
     chosen = {kind: kinds[kind]} if kind else kinds
+    full = {"objectives": objective_methods, "rules": rule_methods}
     if as_json:
-        print_json(chosen)
+        described = {title: {m.name: asdict(m) for m in methods()} for title, methods in full.items()}
+        print_json({title: described.get(title, methods) for title, methods in chosen.items()})
         return
     for title, methods in chosen.items():
         print(title)
+        details = {m.name: m for m in full[title]()} if title in full else {}
         for name, summary in methods.items():
-            print(f"  {name:<20} {textwrap.shorten(summary, 78 - 23, placeholder=' ...')}")
+            print(f"  {name:<20} {textwrap.shorten(summary, WIDTH - 23, placeholder=' ...')}")
+            if name in details:
+                _print_details(details[name])
+
+
+def _print_details(method: Method) -> None:
+    lines = [f"shares {method.shares}"]
+    if method.decomposable is not None:
+        lines.append(f"decomposable: {'yes' if method.decomposable else 'no'}")
+    indent = " " * 23
+    print(textwrap.fill("; ".join(lines), WIDTH, initial_indent=indent, subsequent_indent=indent))
+    if method.source:
+        print(textwrap.fill(method.source, WIDTH, initial_indent=indent, subsequent_indent=indent))
 
 
 def _preset_summary(experiment: Experiment) -> str:

@@ -46,6 +46,7 @@ class Progress:
             "round": self._round,
             "evaluation": self._evaluation,
             "warning": self._warning,
+            "alarm": self._alarm,
         }.get(event["event"], _nothing)(event)
         if self._live:
             self._live.update(self._table(), refresh=True)
@@ -84,6 +85,7 @@ class Progress:
         line = (
             f"round {event['round']}/{event['rounds']}  clients {event['ok']} ok {event['failed']} failed  "
             f"loss {event['loss']:.3f} ±{event['loss_spread']:.3f}  "
+            f"std {_number(event['diagnostics'].get('std'))}  drift cos {_number(event.get('drift_cosine'))}  "
             f"{event['bytes_up'] / 1e6:.1f} MB up {event['bytes_down'] / 1e6:.1f} MB down  left {row['left']}"
         )
         return [line, *(f"  lost {failure}" for failure in event["failures"][:1])]
@@ -101,14 +103,20 @@ class Progress:
         self._warnings.append(f"warning: {event['text']}")
         return self._warnings[-1:]
 
+    def _alarm(self, event: Mapping[str, Any]) -> list[str]:
+        first = not any(warning.startswith("alarm") for warning in self._warnings)
+        if first:  # later rounds would only repeat it
+            self._warnings.append(f"alarm, round {event['round']}: {event['text']}")
+        return self._warnings[-1:] if first else []
+
     def _table(self) -> Group:
         table = Table(box=None, pad_edge=False)
-        for title in ("round", "ok/lost", "loss", "spread", "R@1", "MAP@R", "std", "rank", "MB up/down", "left"):
+        for title in ("round", "ok/lost", "loss", "spread", "R@1", "MAP@R", "std", "rank", "cos", "MB up/down", "left"):
             table.add_column(title, justify="right", no_wrap=True)
         for row in self._rounds[-SHOWN_ROUNDS:]:
             measured = self._evaluated.get(row["round"])
             scores = measured["scores"] if measured else {}
-            diagnostics = measured["diagnostics"] if measured else {}
+            diagnostics = row["diagnostics"]
             table.add_row(
                 f"{row['round']}/{row['rounds']}",
                 f"{row['ok']}/{row['failed']}",
@@ -116,8 +124,9 @@ class Progress:
                 f"{row['loss_spread']:.3f}",
                 _percent(scores["recall@1"]) if scores else "",
                 _percent(scores["map@r"]) if scores else "",
-                _number(diagnostics.get("std")) if diagnostics else "",
-                _number(diagnostics.get("effective_rank"), 1) if diagnostics else "",
+                _number(diagnostics.get("std")),
+                _number(diagnostics.get("rank"), 1),
+                _number(row.get("drift_cosine")),
                 f"{row['bytes_up'] / 1e6:.1f}/{row['bytes_down'] / 1e6:.1f}",
                 row["left"],
             )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,7 @@ from fedmetric.cli.arguments import (
     DownloadOption,
     EngineOption,
     ExperimentArgument,
+    FailOnOption,
     JsonOption,
     OutOption,
     SetOption,
@@ -36,6 +37,15 @@ def run(
     data: DataOption = None,
     engine: EngineOption = "local",
     workers: WorkersOption = None,
+    baseline: Annotated[
+        Literal["central", "local", "random"] | None,
+        typer.Option(
+            "--baseline",
+            help="Run what to compare with: all images at one place, every client alone (mean over clients), or no "
+            "training; with as many passes over the images.",
+        ),
+    ] = None,
+    fail_on: FailOnOption = None,
     allow_download: DownloadOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -44,12 +54,16 @@ def run(
 
     checked = load_experiment(experiment, overrides or ())
     use_data(data, allow_download)
+    if baseline:
+        from fedmetric.simulations.baselines import baseline_of
+
+        checked = baseline_of(checked, baseline)
     folder = out or next_free(Path("runs") / checked.name)
 
     def launch(listen: Callable[[Any], None]) -> dict[str, Any]:
         from fedmetric.simulations.launch import start_run
 
-        return start_run(checked, folder, listen, engine, workers)
+        return start_run(checked, folder, listen, engine, workers, fail_on)
 
     _follow(launch, folder, as_json)
 
@@ -64,6 +78,7 @@ def resume(
     data: DataOption = None,
     engine: EngineOption = "local",
     workers: WorkersOption = None,
+    fail_on: FailOnOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Continue a run from its last checkpoint; the final weights are those of an uninterrupted run."""
@@ -72,7 +87,7 @@ def resume(
     def launch(listen: Callable[[Any], None]) -> dict[str, Any]:
         from fedmetric.simulations.launch import resume_run
 
-        return resume_run(folder, listen, engine, workers)
+        return resume_run(folder, listen, engine, workers, fail_on)
 
     _follow(launch, folder, as_json)
 
@@ -140,6 +155,12 @@ def _show(summary: dict[str, Any], title: str, as_json: bool) -> None:
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100)
     console.print(score_table(summary["evaluation"], title))
     won = ", ".join(TITLES[name] for name in wins(summary["evaluation"]))
+    if single := summary.get("clients"):
+        values = [scores["recall@1"] for scores in single.values()]
+        console.print(
+            f"trained is the mean of {len(values)} clients, each alone: Recall@1 from {100 * min(values):.1f} to "
+            f"{100 * max(values):.1f}"
+        )
     console.print(f"trained beats both baselines by more than its interval on: {won or 'nothing'}")
     if digest := summary.get("weights_sha256"):
         console.print(f"weights sha256 {digest}", soft_wrap=True)

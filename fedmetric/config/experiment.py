@@ -15,6 +15,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fedmetric.config.choice import choice
+from fedmetric.config.compatibility import misfit
 from fedmetric.options import Count, Fraction, NonNegative, Positive, Whole
 from fedmetric.registry import Component, backbones, objectives, partitioners, rules, sources, views
 
@@ -56,6 +57,21 @@ class Federation(Section):
     rule: RuleChoice = Field({}, validate_default=True, description="federation rule: both halves of the algorithm")
     rounds: Whole = Field(10, description="server rounds; 0 evaluates the untrained model")
     clients_per_round: Whole = Field(0, description="cohort size drawn each round; 0 is every client")
+    sampling: Literal["uniform", "reshuffled"] = Field(
+        "uniform",
+        description="how cohorts are drawn: each round anew, or all clients in turn, in a new order each time",
+    )
+    norm: Literal["average", "pooled", "local", "recalibrate", "group_norm"] = Field(
+        "average", description="what happens to norm layers between rounds; 'fedmetric list norms' explains"
+    )
+    target: Literal["default", "local", "reset", "aggregate"] = Field(
+        "default",
+        description="momentum target between rounds: kept at the client, made equal to the received weights, or "
+        "shared and averaged; by default as the objective's paper has it",
+    )
+    max_staleness: Whole = Field(
+        0, description="a client that skipped more rounds than this forgets its own state; 0 keeps it for ever"
+    )
     max_lost: Fraction = Field(0.5, description="a round that loses more than this share of its cohort ends the run")
 
 
@@ -64,7 +80,10 @@ class Local(Section):
 
     epochs: Count = Field(1, description="passes over the client's images in one round")
     batch_size: int = Field(64, ge=2, description="images in a batch; a smaller client shrinks its batch and says so")
-    optimiser: Literal["adam", "adamw", "sgd"] = Field("adam", description="local optimiser, created anew each round")
+    optimiser: Literal["adam", "adamw", "sgd"] = Field("adam", description="local optimiser")
+    optimiser_state: Literal["reset", "local"] = Field(
+        "reset", description="moments of the local optimiser: forgotten after each round, or kept at the client"
+    )
     lr: Positive = Field(1e-3, description="learning rate of the first round after warm-up")
     schedule: Literal["constant", "cosine"] = Field(
         "cosine", description="learning rate over server rounds, constant inside one"
@@ -121,6 +140,13 @@ class Experiment(Section):
     def _validation_needs_classes(self) -> Self:
         if self.evaluation.on == "validation" and self.validation_classes == 0:
             raise ValueError("evaluation.on = 'validation' needs validation_classes above 0, for example 0.2")
+        return self
+
+    @model_validator(mode="after")
+    def _objective_and_rule_fit(self) -> Self:
+        problem = misfit(self.objective, self.federation.rule, self.federation.target)
+        if problem:
+            raise ValueError(problem)
         return self
 
     def resolved(self) -> dict[str, Any]:

@@ -58,8 +58,12 @@ def uniformity(unit: Tensor, seed: int) -> float:
     if len(unit) > UNIFORMITY_SAMPLES:
         drawn = numpy_generator(seed, "uniformity").choice(len(unit), UNIFORMITY_SAMPLES, replace=False)
         unit = unit[torch.from_numpy(np.sort(drawn))]
-    squared = torch.pdist(unit.double()).square()
-    return float(torch.exp(-2 * squared).mean().log())
+    return mean_potential(unit)
+
+
+def mean_potential(unit: Tensor) -> float:
+    """Return log of the mean of exp(-2 |x - y|^2) over all pairs of rows; see `uniformity`."""
+    return float(torch.exp(-2 * torch.pdist(unit.double()).square()).mean().log())
 
 
 def alignment(unit: Tensor, labels: Labels) -> float | None:
@@ -105,3 +109,23 @@ def diagnostics(embeddings: Tensor, labels: Labels | None = None, *, seed: int) 
         "uniformity": Score(uniformity(unit, seed), None, num) if num > 1 else Score(None, None, 0, num),
         "alignment": Score(aligned, None, 0 if aligned is None else len(known), num - len(known)),
     }
+
+
+def view_diagnostics(representations: Tensor, num_images: int) -> dict[str, float]:
+    """Measure one training batch: "std", "rank", "uniformity" and, of two views, the "alignment" between them.
+
+    Args:
+        representations: (V B, D) float, what the backbone gave in train mode, all first views before the second ones;
+            a row of zeros, or one that is not finite, leaves nothing to measure.
+        num_images: B.
+    """
+    rows = representations.float()
+    norms = rows.norm(dim=1)
+    if len(rows) < 2 or not bool((torch.isfinite(norms) & (norms > 0)).all()):
+        return {}
+    unit = rows / norms[:, None]
+    found = {"std": scaled_deviation(unit), "rank": effective_rank(unit), "uniformity": mean_potential(unit)}
+    if len(unit) == 2 * num_images:
+        first, second = unit.chunk(2)
+        found["alignment"] = float((first - second).double().square().sum(dim=1).mean())
+    return found

@@ -6,13 +6,16 @@ No Flower and no input or output in here: arrays go in and come out, so that an 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from fedmetric.arrays import Arrays
 from fedmetric.federation.average import WeightedMean
+from fedmetric.layout import Layout
+from fedmetric.objectives.base import Batch
 
 State = Arrays
 Memory = Arrays
@@ -37,13 +40,118 @@ class Update:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class RuleContext:
+    """What every rule is told about the federation.
+
+    Attributes:
+        layout: what every tensor of the network is.
+        num_clients: clients in the federation, of which a round may draw some.
+        pooled: running means whose variances are pooled over clients; see `WeightedMean`.
+    """
+
+    layout: Layout
+    num_clients: int = 1
+    pooled: Mapping[str, str] = field(default_factory=dict)
+
+
+class Network(Protocol):
+    """The network in training, as a rule may use it."""
+
+    backbone: nn.Module
+
+    @property
+    def objective(self) -> Any:
+        """The objective, an `Objective`."""
+        ...
+
+
+@dataclass
+class LocalRound:
+    """One client's round as its rule sees it; it ends with the round.
+
+    Attributes:
+        network: the network in training.
+        memory: the rule's own state at this client: persists over rounds, never leaves, changed in place.
+        extra: the rule's broadcast.
+        received: the server's weights on the device of the network, by name.
+        parameters: trainable parameters by name.
+        lr: learning rate of the round.
+        epoch: local epoch from 0.
+        epochs: local epochs in the round.
+        steps: steps done so far.
+        num_steps: steps of the whole round.
+        batch: of the current step.
+        representations: what the backbone gave for the current batch, (B, ...) each, with gradients.
+        scratch: for the rule's own use; empty at the start of the round.
+    """
+
+    network: Network
+    memory: Memory
+    extra: Arrays = field(default_factory=dict)
+    received: Mapping[str, Tensor] = field(default_factory=dict)
+    parameters: Mapping[str, Tensor] = field(default_factory=dict)
+    lr: float = 0.0
+    epoch: int = 0
+    epochs: int = 1
+    steps: int = 0
+    num_steps: int = 0
+    batch: Batch | None = None
+    representations: tuple[Tensor, ...] = ()
+    scratch: dict[str, Any] = field(default_factory=dict)
+
+
+class Total:
+    """What a round's updates have added up to so far.
+
+    Attributes:
+        shared: the weights that the round started from.
+        weights: the mean of the uploaded weights.
+        extra: the plain mean of what else was uploaded.
+        collected: uploads that a rule wants to see one by one, by client.
+    """
+
+    def __init__(self, shared: Arrays, pooled: Mapping[str, str]) -> None:
+        self.shared = shared
+        self.weights = WeightedMean(pooled)
+        self.extra = WeightedMean()
+        self.collected: dict[int, Arrays] = {}
+
+
 class FederationRule:
     """A federated algorithm; the base class is the plain weighted mean.
 
-    Subclasses take keyword-only options. `memory` is a client's own state: it persists over rounds at the client,
-    never leaves, and `receive` and `send` change it in place. `state` is the server's: a new one is returned, the
-    old is left alone.
+    Subclasses take a `RuleContext`, then keyword-only options. `memory` is a client's own state: it persists over
+    rounds at the client, never leaves, and the client's half changes it in place. `state` is the server's: a new one
+    is returned, the old is left alone. Class attributes are literals; see `Objective`.
+
+    Attributes:
+        requires: groups that the objective must have, such as "predictor".
+        personal: whether the clients' own networks are what is evaluated, one by one, and not the server's.
+        shares: what leaves a client, in words.
     """
+
+    requires: ClassVar[tuple[str, ...]] = ()
+    personal: ClassVar[bool] = False
+    shares: ClassVar[str] = "weights"
+
+    def __init__(self, context: RuleContext) -> None:
+        self.context = context
+
+    @property
+    def layout(self) -> Layout:
+        """What every tensor of the network is."""
+        return self.context.layout
+
+    # what travels
+
+    def local(self) -> Collection[str]:
+        """List tensors that stay at the client altogether, beside the objective's private groups."""
+        return ()
+
+    def kept(self) -> Collection[str]:
+        """List tensors that are sent to the server, for its evaluation, but never taken from it."""
+        return ()
 
     # the client's half
 
@@ -51,16 +159,14 @@ class FederationRule:
         """Return the weights that local training starts from, given the server's weights and broadcast."""
         return shared
 
-    def correct(self, parameters: Mapping[str, Tensor], start: Mapping[str, Tensor], memory: Memory) -> None:
-        """Change the gradients in place after every backward pass.
+    def penalty(self, now: LocalRound) -> Tensor | None:
+        """Return a scalar that is added to the loss of the current step, or None."""
+        return None
 
-        Args:
-            parameters: trainable parameters by name, with `.grad` filled.
-            start: the server's weights of this round, by name.
-            memory: the client's own state.
-        """
+    def correct(self, now: LocalRound) -> None:
+        """Change the gradients of `now.parameters` in place after every backward pass."""
 
-    def send(self, before: Arrays, after: Arrays, memory: Memory, steps: int, lr: float) -> tuple[Arrays, Arrays]:
+    def send(self, before: Arrays, after: Arrays, now: LocalRound) -> tuple[Arrays, Arrays]:
         """Return the arrays and the extra arrays to upload, given the shared state before and after local training."""
         return after, {}
 
@@ -78,21 +184,23 @@ class FederationRule:
         """Return how much an update counts: by default the images it trained on (FedAvg's n_k)."""
         return float(update.num_examples)
 
-    def begin(self) -> WeightedMean:
+    def begin(self, shared: Arrays) -> Total:
         """Return an empty total for one round."""
-        return WeightedMean()
+        return Total(shared, self.context.pooled)
 
-    def fold(self, total: WeightedMean, update: Update) -> None:
+    def fold(self, total: Total, update: Update) -> None:
         """Add one update to the round's total; clients come in a fixed order."""
-        total.fold(update.arrays, self.weight(update))
+        total.weights.fold(update.arrays, self.weight(update))
+        if update.extra:
+            total.extra.fold(update.extra, 1.0)
 
-    def finish(self, state: State, shared: Arrays, total: WeightedMean) -> tuple[State, Arrays]:
+    def finish(self, state: State, shared: Arrays, total: Total) -> tuple[State, Arrays]:
         """Return the new state and weights from the round's total."""
-        return state, total.result(shared)
+        return state, total.weights.result(shared)
 
     def aggregate(self, state: State, shared: Arrays, updates: Iterable[Update]) -> tuple[State, Arrays]:
         """Begin, fold and finish in one go."""
-        total = self.begin()
+        total = self.begin(shared)
         for update in updates:
             self.fold(total, update)
         return self.finish(state, shared, total)

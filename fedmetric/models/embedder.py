@@ -1,18 +1,23 @@
-"""The trained network: a backbone, the objective on top of it, and which of its weights are shared."""
+"""The trained network: a backbone and the objective on top of it, with every tensor's name and group."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _NormBase
 
-from fedmetric.arrays import Arrays, check_same
+from fedmetric.arrays import Arrays
 from fedmetric.config import Experiment
-from fedmetric.errors import ConfigError
-from fedmetric.objectives.base import Batch, Objective
+from fedmetric.errors import ConfigError, ProtocolError
+from fedmetric.layout import Layout
+from fedmetric.models.norms import NORM_LAYERS, replace_batch_norm
+from fedmetric.objectives.base import TARGET, Batch, Objective
 from fedmetric.registry import backbones, objectives
 from fedmetric.seeds import derive_seed
 
@@ -27,12 +32,22 @@ class Embedder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.objective = objective
-        self.initial_private = self.private()
+        objective.attach(backbone)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the objective's scalar loss of a batch."""
         value: Tensor = self.objective(self.backbone, batch)
         return value
+
+    @contextmanager
+    def recorded(self) -> Iterator[list[Tensor]]:
+        """Collect what the backbone gives inside the `with` block: (B, ...) tensors that carry gradients."""
+        found: list[Tensor] = []
+        handle = self.backbone.register_forward_hook(lambda module, images, output: found.append(output))
+        try:
+            yield found
+        finally:
+            handle.remove()
 
     @torch.no_grad()
     def embed(self, images: Tensor) -> Tensor:
@@ -51,48 +66,65 @@ class Embedder(nn.Module):
         finally:
             self.train(training)
 
-    def groups(self) -> dict[str, list[str]]:
-        """List the names of the state of every group: the backbone, and each child of the objective."""
-        modules = {"backbone": ("backbone", self.backbone)}
-        modules |= {name: (f"objective.{name}", child) for name, child in self.objective.named_children()}
-        return {
-            group: [f"{prefix}.{key}" for key in module.state_dict()] for group, (prefix, module) in modules.items()
+    @cached_property
+    def layout(self) -> Layout:
+        """What every tensor is; groups are the backbone and those of the objective."""
+        modules = {"backbone": self.backbone, **self.objective.group_modules()}
+        places = {id(module): name for name, module in self.named_modules(remove_duplicate=False)}
+        groups = {
+            f"{places[id(module)]}.{key}": group for group, module in modules.items() for key in module.state_dict()
         }
+        norms: set[str] = set()
+        statistics: dict[str, str] = {}
+        for name, module in self.named_modules():
+            if isinstance(module, NORM_LAYERS):
+                norms |= {f"{name}.{key}" for key in module.state_dict()}
+                if isinstance(module, _NormBase) and module.running_mean is not None:
+                    statistics[f"{name}.running_mean"] = f"{name}.running_var"
+        convolutions = tuple(
+            f"backbone.{name}.weight" for name, module in self.backbone.named_modules() if isinstance(module, nn.Conv2d)
+        )
+        trained = frozenset(name for name, value in self.named_parameters() if value.requires_grad)
+        targets = frozenset(name for name, group in groups.items() if group.rpartition(".")[2] == TARGET)
+        private = frozenset(self.objective.private)
+        return Layout(groups, trained, frozenset(norms), statistics, convolutions, private, targets)
 
-    def shared_names(self) -> list[str]:
-        """List the names of the weights and buffers that travel: every group but the objective's private ones."""
-        return [name for group, names in self.groups().items() if group not in self.objective.private for name in names]
-
-    def shared(self) -> Arrays:
-        """Copy the shared state into arrays."""
-        return self._copy(self.shared_names())
-
-    def load_shared(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Replace the shared state, by name.
-
-        Raises:
-            ProtocolError: names, shapes or dtypes differ from this network's.
-        """
-        self._replace(arrays, self.shared_names(), "weights for the embedder")
-
-    def private(self) -> Arrays:
-        """Copy the state of the objective's private groups into arrays."""
-        return self._copy([name for group in self.objective.private for name in self.groups()[group]])
-
-    def load_private(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Replace the private state, by name; see `load_shared`."""
-        self._replace(arrays, list(self.initial_private), "private weights of the client")
-
-    def _copy(self, names: list[str]) -> Arrays:
+    def arrays(self, names: Collection[str]) -> Arrays:
+        """Copy tensors into arrays, by name."""
         state = self.state_dict()
         return {name: _to_array(state[name]) for name in names}
 
-    def _replace(self, arrays: Mapping[str, np.ndarray], names: list[str], whose: str) -> None:
-        check_same(arrays, self._copy(names), whose)
+    def shared(self) -> Arrays:
+        """Copy all tensors that may travel under every rule."""
+        return self.arrays(self.layout.shareable)
+
+    @torch.no_grad()
+    def load(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        names: Collection[str] | None = None,
+        whose: str = "weights for the embedder",
+    ) -> None:
+        """Replace exactly the tensors of these names, by default those of `shared`; nothing is loaded if one differs.
+
+        Raises:
+            ProtocolError: names, shapes or dtypes differ from this network's; `whose` begins the message.
+        """
+        wanted = set(self.layout.shareable if names is None else names)
+        missing, unexpected = sorted(wanted - arrays.keys()), sorted(arrays.keys() - wanted)
+        if missing or unexpected:
+            raise ProtocolError(f"{whose}: missing arrays {missing[:5]}, unexpected arrays {unexpected[:5]}")
         state = self.state_dict()
-        with torch.no_grad():
-            for name, array in arrays.items():
-                state[name].copy_(torch.from_numpy(np.array(array)))
+        given = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+        for name, value in given.items():
+            if value.shape != state[name].shape or value.dtype != state[name].dtype:
+                raise ProtocolError(f"{whose}: {name} is {_described(value)}, expected {_described(state[name])}")
+        for name, value in given.items():
+            state[name].copy_(value)
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
 def _to_array(tensor: Tensor) -> np.ndarray:
@@ -103,7 +135,7 @@ def build_embedder(experiment: Experiment, channels: int, init_seed: int | None 
     """Build the network of an experiment with initial weights that depend on the seed alone.
 
     Args:
-        experiment: names the backbone and the objective.
+        experiment: names the backbone and the objective, and says whether norm layers are replaced.
         channels: channels of the images.
         init_seed: seed of the initial weights; by default the experiment's.
 
@@ -123,6 +155,9 @@ def build_embedder(experiment: Experiment, channels: int, init_seed: int | None 
         except (RuntimeError, ValueError, AssertionError) as error:  # torchvision asserts the sizes of its transformers
             raise ConfigError(f"model '{experiment.model.name}' does not fit image_size={size}: {error}") from error
         objective: Objective = objectives.build(experiment.objective, dimension)
+        if experiment.federation.norm == "group_norm":
+            replace_batch_norm(backbone)
+            replace_batch_norm(objective)
         embedder = Embedder(backbone, objective)
     # several times faster than the default layout on CPUs; values are the same in every engine because all use it
     return embedder.to(memory_format=torch.channels_last)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 MAX_GROUPS = 8
+NORM_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 def norm_layer(kind: str, channels: int) -> nn.Module:

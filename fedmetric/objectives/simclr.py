@@ -20,6 +20,8 @@ from fedmetric.registry import objectives
 class SimCLR(Objective):
     """Tell the two views of an image from the views of all other images in the batch (NT-Xent)."""
 
+    groups = ("projector",)
+
     def __init__(
         self, embedding_dim: int, *, temperature: Positive = 0.5, hidden_dim: Count = 256, output_dim: Count = 128
     ) -> None:

@@ -54,7 +54,8 @@ def batches(
             chosen = np.sort(order[start : start + size])
             pixels = to_tensor(images.images[chosen], device)
             generator = torch_generator(seed, "views", round=round, client=client, step=step)
-            drawn = tuple(views(pixels, generator) for _ in range(objective.num_views))
             labels = torch.from_numpy(images.labels[chosen]).to(device) if objective.needs_labels else None
+            pixels, labels = views.prepare(pixels, labels, generator)
+            drawn = tuple(views(pixels, generator) for _ in range(objective.num_views))
             yield Batch(drawn, labels)
             step += 1

@@ -8,30 +8,46 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from fedmetric.arrays import Arrays
 from fedmetric.config import Experiment
 from fedmetric.data.base import ImageSet
 from fedmetric.errors import FedmetricError
-from fedmetric.federation.base import FederationRule, Memory, Update
+from fedmetric.evaluation.diagnostics import view_diagnostics
+from fedmetric.federation.base import FederationRule, LocalRound, Update
+from fedmetric.federation.memory import ClientState
+from fedmetric.layout import Routes
 from fedmetric.models.embedder import Embedder
+from fedmetric.objectives.base import TargetPolicy
 from fedmetric.seeds import derive_seed
 from fedmetric.training.batches import batch_size_of, batches
-from fedmetric.training.optimiser import build_optimiser, learning_rate
+from fedmetric.training.optimiser import build_optimiser, learning_rate, load_moments, moments
 from fedmetric.views.base import Views
-
-PRIVATE = "private."
-"""Prefix in a client's memory of the weights that never leave it."""
 
 
 @dataclass(frozen=True)
 class Trainer:
-    """Everything that the local loop needs and that does not change between rounds."""
+    """Everything that the local loop needs and that does not change between rounds.
+
+    Attributes:
+        experiment: the whole experiment.
+        embedder: the network; its weights are replaced in every round.
+        views: draws the views.
+        rule: the federation rule.
+        routes: which tensors travel.
+        target: what happens to the objective's momentum target between rounds; "" where there is none.
+        initial: the tensors that a client keeps, as they are before its first participation.
+        device: where to compute.
+    """
 
     experiment: Experiment
     embedder: Embedder
     views: Views
     rule: FederationRule
+    routes: Routes
+    target: TargetPolicy | str
+    initial: Arrays
     device: torch.device
 
 
@@ -47,60 +63,108 @@ def one_thread() -> Iterator[None]:
 
 
 def local_update(
-    trainer: Trainer, images: ImageSet, shared: Arrays, extra: Arrays, memory: Memory, round: int, client: int
+    trainer: Trainer, images: ImageSet, shared: Arrays, extra: Arrays, state: ClientState, round: int
 ) -> Update:
     """Train on one client's images for one round and return its update.
 
     Args:
         trainer: the network, the views and the rule; the network's weights are replaced.
         images: the client's images.
-        shared: the server's weights, by name.
+        shared: the server's weights, by name: those that go down.
         extra: the rule's broadcast.
-        memory: the client's own state, changed in place.
+        state: the client's own, changed in place; it names the client.
         round: server round from 1.
-        client: index of the data partition.
 
     Returns:
-        The update, with metrics "loss" (mean over steps), "steps", "batch_size" and "images".
+        The update, with metrics "loss" (mean over steps), "steps", "batch_size" and "images", and the diagnostics of
+        the last step's views.
 
     Raises:
         FedmetricError: the client has no images, or the loss is not finite; training stops there.
+        ConfigError: the objective cannot be trained on this client.
     """
     if len(images) == 0:
         raise FedmetricError("the client has no images")
     settings, embedder, rule = trainer.experiment.local, trainer.embedder, trainer.rule
-    lr = learning_rate(settings, round, trainer.experiment.federation.rounds)
-    with one_thread(), torch.random.fork_rng():
-        before = rule.receive(shared, extra, memory)
-        embedder.load_shared(before)
-        embedder.load_private(_own(memory) or embedder.initial_private)
-        embedder.to(trainer.device).train()
-        parameters = {name: value for name, value in embedder.named_parameters() if value.requires_grad}
-        start = {name: torch.from_numpy(array.copy()).to(trainer.device) for name, array in shared.items()}
-        optimiser = build_optimiser(embedder, settings, lr)
-        total, steps = 0.0, 0
-        for batch in batches(
-            images, embedder.objective, trainer.views, settings.batch_size, settings.epochs,
-            trainer.experiment.seed, round, client, trainer.device,
-        ):  # fmt: skip
-            # dropout and its like draw from torch's own generator
-            torch.manual_seed(derive_seed(trainer.experiment.seed, "layers", round=round, client=client, step=steps))
-            optimiser.zero_grad(set_to_none=True)
-            loss = embedder.loss(batch)
-            loss.backward()  # type: ignore[no-untyped-call]
-            rule.correct(parameters, start, memory)
-            optimiser.step()
-            embedder.objective.after_step(embedder.backbone, round / max(1, trainer.experiment.federation.rounds))
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise FedmetricError(f"the loss is {value} at step {steps + 1}; lower local.lr (now {lr:g})")
-            total, steps = total + value, steps + 1
-        memory |= {f"{PRIVATE}{name}": array for name, array in embedder.private().items()}
-        arrays, uploads = rule.send(before, embedder.shared(), memory, steps, lr)
     size = batch_size_of(len(images), settings.batch_size)
-    metrics = {"loss": total / steps, "steps": float(steps), "batch_size": float(size), "images": float(len(images))}
-    return Update(client, arrays, steps * size, uploads, metrics)
+    embedder.objective.check_client(state.client, len(images), size)
+    with one_thread(), torch.random.fork_rng():
+        before = place_weights(trainer, shared, extra, state)
+        embedder.to(trainer.device).train()
+        now = LocalRound(
+            embedder, state.rule, extra,
+            received={name: torch.from_numpy(array.copy()).to(trainer.device) for name, array in shared.items()},
+            parameters={name: value for name, value in embedder.named_parameters() if value.requires_grad},
+            lr=learning_rate(settings, round, trainer.experiment.federation.rounds),
+            epochs=settings.epochs,
+            num_steps=settings.epochs * (len(images) // size),
+        )  # fmt: skip
+        loss = train(trainer, images, now, state, round)
+        arrays, uploads = rule.send(before, embedder.arrays(trainer.routes.up), now)
+        state.own = embedder.arrays(kept_names(trainer))
+        state.last_round = round
+    metrics = {"loss": loss, "steps": float(now.steps), "batch_size": float(size), "images": float(len(images))}
+    metrics |= view_diagnostics(torch.cat([z.detach().flatten(1) for z in now.representations]), size)
+    return Update(state.client, arrays, now.steps * size, uploads, metrics)
 
 
-def _own(memory: Memory) -> Arrays:
-    return {name.removeprefix(PRIVATE): array for name, array in memory.items() if name.startswith(PRIVATE)}
+def place_weights(trainer: Trainer, shared: Arrays, extra: Arrays, state: ClientState) -> Arrays:
+    """Load a client's own tensors and the received ones; return what training starts from, by the names that go up."""
+    embedder, routes = trainer.embedder, trainer.routes
+    first = not state.last_round
+    embedder.load(trainer.initial | state.own, routes.own, "the client's own state")
+    embedder.load(trainer.rule.receive(shared, extra, state.rule), routes.down, "the server's weights")
+    if trainer.target == "reset" or (trainer.target == "local" and first):
+        embedder.objective.reset_target(embedder.backbone)
+    return embedder.arrays(routes.up)
+
+
+def kept_names(trainer: Trainer) -> list[str]:
+    """List the tensors that a client stores after a round: a target that is reset anyway is not among them."""
+    layout = trainer.embedder.layout
+    return [name for name in trainer.routes.own if not (trainer.target == "reset" and name in layout.targets)]
+
+
+def train(trainer: Trainer, images: ImageSet, now: LocalRound, state: ClientState, round: int) -> float:
+    """Take the steps of one round and return the mean loss.
+
+    Raises:
+        FedmetricError: a loss is not finite.
+    """
+    experiment, embedder = trainer.experiment, trainer.embedder
+    settings = experiment.local
+    optimiser = build_optimiser(embedder, settings, now.lr)
+    keeps_moments = settings.optimiser_state == "local"
+    if keeps_moments:
+        load_moments(optimiser, now.parameters, state.optimiser)
+    total = 0.0
+    for batch in batches(
+        images, embedder.objective, trainer.views, settings.batch_size, settings.epochs,
+        experiment.seed, round, state.client, trainer.device,
+    ):  # fmt: skip
+        now.batch, now.epoch = batch, now.steps * settings.epochs // now.num_steps
+        # dropout and its like draw from torch's own generator
+        torch.manual_seed(derive_seed(experiment.seed, "layers", round=round, client=state.client, step=now.steps))
+        optimiser.zero_grad(set_to_none=True)
+        value = step_loss(trainer, now)
+        value.backward()  # type: ignore[no-untyped-call]
+        trainer.rule.correct(now)
+        optimiser.step()
+        embedder.objective.after_step(embedder.backbone, round / max(1, experiment.federation.rounds))
+        loss = float(value.detach())
+        if not math.isfinite(loss):
+            raise FedmetricError(f"the loss is {loss} at step {now.steps + 1}; lower local.lr (now {now.lr:g})")
+        total, now.steps = total + loss, now.steps + 1
+    if keeps_moments:
+        state.optimiser = moments(optimiser, now.parameters)
+    return total / now.steps
+
+
+def step_loss(trainer: Trainer, now: LocalRound) -> Tensor:
+    """Return the objective's loss of the current batch, plus the rule's penalty if it has one."""
+    assert now.batch is not None
+    with trainer.embedder.recorded() as representations:
+        value = trainer.embedder.loss(now.batch)
+    now.representations = tuple(representations)
+    penalty = trainer.rule.penalty(now)
+    return value if penalty is None else value + penalty

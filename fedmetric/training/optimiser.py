@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from fedmetric.arrays import Arrays
 from fedmetric.config.experiment import Local
 
 
@@ -40,3 +43,22 @@ def build_optimiser(module: nn.Module, settings: Local, lr: float) -> torch.opti
         return torch.optim.SGD(groups, lr=lr, momentum=settings.momentum)
     kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
     return kind(groups, lr=lr)
+
+
+def moments(optimiser: torch.optim.Optimizer, parameters: Mapping[str, Tensor]) -> Arrays:
+    """Copy an optimiser's state into arrays named "<moment>:<parameter>", such as "exp_avg:backbone.conv.weight"."""
+    return {
+        f"{kind}:{name}": np.array(value.detach().cpu().contiguous().numpy(), copy=True)
+        for name, parameter in parameters.items()
+        for kind, value in optimiser.state.get(parameter, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def load_moments(optimiser: torch.optim.Optimizer, parameters: Mapping[str, Tensor], stored: Arrays) -> None:
+    """Put back what `moments` copied; parameters without stored moments start anew."""
+    for key, array in stored.items():
+        kind, _, name = key.partition(":")
+        parameter = parameters[name]
+        value = torch.from_numpy(np.array(array))
+        optimiser.state[parameter][kind] = value if kind == "step" else value.to(parameter)

@@ -13,8 +13,12 @@ from fedmetric.data.cache import load_dataset
 from fedmetric.data.heldout import training_and_validation
 from fedmetric.data.partition import partition
 from fedmetric.errors import ConfigError
+from fedmetric.federation.base import FederationRule, RuleContext
+from fedmetric.federation.norms import NORM_POLICIES
+from fedmetric.layout import routes
 from fedmetric.models.embedder import build_embedder
 from fedmetric.registry import rules, views
+from fedmetric.training.batches import batch_size_of
 from fedmetric.training.local_update import Trainer
 
 
@@ -71,11 +75,36 @@ class Site:
 
     @cached_property
     def trainer(self) -> Trainer:
-        """The network, the views and the rule."""
+        """The network, the views, the rule, and what travels."""
+        federation = self.experiment.federation
+        embedder = build_embedder(self.experiment, self.dataset.train.channels)
+        layout, policy = embedder.layout, NORM_POLICIES[federation.norm]
+        statistics = layout.statistics
+        context = RuleContext(layout, self.num_clients, statistics if policy.pooled else {})
+        rule: FederationRule = rules.build(federation.rule, context)
+        target = embedder.objective.target_policy if federation.target == "default" else federation.target
+        travelling = routes(
+            layout,
+            local={*rule.local(), *(layout.targets if target != "aggregate" else ())},
+            kept={*rule.kept(), *(statistics if policy.stays else ()), *(statistics.values() if policy.stays else ())},
+        )
         return Trainer(
             self.experiment,
-            build_embedder(self.experiment, self.dataset.train.channels),
+            embedder,
             views.build(self.experiment.views),
-            rules.build(self.experiment.federation.rule),
+            rule,
+            travelling,
+            target,
+            embedder.arrays(travelling.own),
             compute_device(),
         )
+
+    def check_clients(self) -> None:
+        """Refuse clients that the objective cannot train on, before any of them starts.
+
+        Raises:
+            ConfigError: names the first such client and what to change.
+        """
+        for client, part in enumerate(self.parts):
+            size = batch_size_of(len(part), self.experiment.local.batch_size)
+            self.trainer.embedder.objective.check_client(client, len(part), size)

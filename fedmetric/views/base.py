@@ -10,6 +10,19 @@ from torch import Generator, Tensor
 class Views(ABC):
     """Draw random views of images; the same generator state gives the same views, whatever ran before."""
 
+    def prepare(self, images: Tensor, labels: Tensor | None, generator: Generator) -> tuple[Tensor, Tensor | None]:
+        """Change what all views of an image have in common, before they are drawn; nothing by default.
+
+        Args:
+            images: (B, C, H, W) float in [0, 1], H = W.
+            labels: (B,) int64, or None.
+            generator: as in `__call__`.
+
+        Returns:
+            Images and labels; an image that has become another thing has another label.
+        """
+        return images, labels
+
     @abstractmethod
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Return one view of every image.

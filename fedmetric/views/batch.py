@@ -13,7 +13,7 @@ from fedmetric.registry import views
 from fedmetric.views.base import Views, chosen, uniform
 from fedmetric.views.blur import gaussian_blur
 from fedmetric.views.colour import grey, jitter, solarise
-from fedmetric.views.geometry import affine_matrices, crop_matrices, flip_matrices, resample
+from fedmetric.views.geometry import affine_matrices, crop_matrices, flip_matrices, quarter_turned, resample
 
 CROP_RATIO = (3 / 4, 4 / 3)
 
@@ -61,6 +61,7 @@ class GlyphViews(Views):
         shear: NonNegative = 10.0,
         crop: Shares = (1.0, 1.0),
         blur: Fraction = 0.0,
+        quarter_turns: bool = False,
     ) -> None:
         """Set the amounts.
 
@@ -71,9 +72,19 @@ class GlyphViews(Views):
             shear: largest shear in x and in y, degrees.
             crop: smallest and largest share of the area that a random resized crop keeps.
             blur: probability of a 3-tap Gaussian blur, sigma 0.3 to 1 pixels.
+            quarter_turns: turn each image, all its views alike, by a random multiple of 90 degrees: a turned character
+                is another one, so a client has four times its classes.
         """
         self.geometry = Geometry(crop, rotation, translation, scaling, shear, 0.0)
-        self.blur = blur
+        self.blur, self.quarter_turns = blur, quarter_turns
+
+    def prepare(self, images: Tensor, labels: Tensor | None, generator: Generator) -> tuple[Tensor, Tensor | None]:
+        """Turn whole images; class c turned k times becomes class 4 c + k; see `Views.prepare`.
+
+        Santoro, Bartunov, Botvinick, Wierstra, Lillicrap, Meta-Learning with Memory-Augmented Neural Networks, ICML
+        2016, section 4.1.
+        """
+        return quarter_turned(images, labels, generator) if self.quarter_turns else (images, labels)
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Distort, then blur; see `Views`."""

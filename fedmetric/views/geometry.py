@@ -112,3 +112,22 @@ def resample(images: Tensor, matrices: Tensor, padding: str) -> Tensor:
     """
     grid = sampling_grid(matrices.to(images.device, images.dtype), images.shape[2], images.shape[3])
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+
+
+def quarter_turned(images: Tensor, labels: Tensor | None, generator: Generator) -> tuple[Tensor, Tensor | None]:
+    """Turn every image by a random multiple of 90 degrees, exactly, and give each turn a class of its own.
+
+    Args:
+        images: (B, C, H, W), H = W.
+        labels: (B,) int64, -1 for an image without a label, or None.
+        generator: draws one of four turns for each image.
+
+    Returns:
+        The images, and labels 4 c + k for class c turned k times; -1 stays.
+    """
+    turns = torch.randint(4, (len(images),), generator=generator).to(images.device)
+    turned = images.clone()
+    for number in range(1, 4):
+        rows = turns == number
+        turned[rows] = torch.rot90(images[rows], number, (2, 3))
+    return turned, None if labels is None else torch.where(labels >= 0, 4 * labels + turns, labels)

@@ -6,7 +6,8 @@ import torch
 
 from fedmetric.clients.app import app
 from fedmetric.config import parse_experiment
-from fedmetric.registry import rules, views
+from fedmetric.registry import views
+from fedmetric.server.app import plan_of
 from fedmetric.server.rounds import Clients, run_round
 from fedmetric.simulations.benchmarks.pairs import Pair, time_pairs
 from fedmetric.simulations.engines.grid import LocalGrid
@@ -30,11 +31,11 @@ def federation_overhead(pairs: int) -> list[Pair]:
         crew = InlineWorkers(app)
         grid = LocalGrid(site.num_clients, crew)
         clients = Clients(grid, sorted(grid.get_node_ids()), crew.window)
-        rule = rules.build(experiment.federation.rule)
+        plan = plan_of(site)
         shared = site.trainer.embedder.shared()
-        state, examples = rule.init(shared), 0
+        state, examples = plan.rule.init(shared), 0
         for round in range(1, ROUNDS + 1):
-            outcome = run_round(clients, rule, experiment, round, shared, state)
+            outcome = run_round(clients, plan, round, shared, state)
             shared, state, examples = outcome.shared, outcome.state, examples + outcome.examples
         steps["federated"] = examples // experiment.local.batch_size
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fedmetric.clients.app import app
 from fedmetric.runs import RunFolder
-from fedmetric.server.app import Emit, Report, serve
+from fedmetric.server.app import Report, serve
 from fedmetric.server.checkpoints import Checkpoint
+from fedmetric.server.events import Emit
 from fedmetric.simulations.engines.grid import LocalGrid
 from fedmetric.simulations.engines.inline import InlineWorkers
 from fedmetric.simulations.engines.processes import ProcessWorkers

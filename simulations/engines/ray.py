@@ -12,8 +12,9 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedmetric.errors import FedmetricError, MissingExtraError
 from fedmetric.runs import RunFolder
-from fedmetric.server.app import Emit, Report, serve
+from fedmetric.server.app import Report, serve
 from fedmetric.server.checkpoints import Checkpoint
+from fedmetric.server.events import Emit
 from fedmetric.training.site import Site
 
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_USAGE_STATS_ENABLED": "0"}

@@ -12,14 +12,14 @@ from fedmetric.clients.app import app
 from fedmetric.clients.memory import read_memory, write_memory
 from fedmetric.simulations.engines.grid import identify_process, new_context
 from fedmetric.training.site import Site
-from fedmetric.wire import ClientFailure, TrainRequest, pack_request, read_failure, train_message, unpack_update
+from fedmetric.wire import ClientFailure, Request, pack_request, read_failure, request_message, unpack_update
 from tiny import tiny
 
 
 @pytest.fixture(scope="module")
-def request_() -> TrainRequest:
+def request_() -> Request:
     identify_process()
-    return TrainRequest(tiny(), 1, 2, Site(tiny()).trainer.embedder.shared(), {})
+    return Request(tiny(), 1, 2, Site(tiny()).trainer.embedder.shared(), {})
 
 
 def context() -> Context:
@@ -32,9 +32,9 @@ def failure_of(message: Message) -> ClientFailure:
     return read_failure(reply.error, 1, 2)
 
 
-def test_a_request_is_answered_with_an_update_and_the_round_is_remembered(request_: TrainRequest) -> None:
+def test_a_request_is_answered_with_an_update_and_the_round_is_remembered(request_: Request) -> None:
     place = context()
-    reply = app(train_message(request_, 4), place)
+    reply = app(request_message(request_, 4), place)
     update = unpack_update(reply.content, 1, 2)
     assert update.arrays.keys() == request_.shared.keys()
     assert update.num_examples == len(Site(tiny()).parts[2]) // 64 * 64
@@ -44,18 +44,18 @@ def test_a_request_is_answered_with_an_update_and_the_round_is_remembered(reques
     assert int(read_memory(place.state)["last-round"]) == 1
 
 
-def test_the_same_request_gives_the_same_update_again(request_: TrainRequest) -> None:
-    first, second = (unpack_update(app(train_message(request_, 4), context()).content, 1, 2) for _ in range(2))
+def test_the_same_request_gives_the_same_update_again(request_: Request) -> None:
+    first, second = (unpack_update(app(request_message(request_, 4), context()).content, 1, 2) for _ in range(2))
     for name, array in first.arrays.items():
         np.testing.assert_array_equal(array, second.arrays[name])
 
 
-def test_another_protocol_is_an_error_reply(request_: TrainRequest) -> None:
+def test_another_protocol_is_an_error_reply(request_: Request) -> None:
     content = pack_request(request_)
     content.config_records["config"]["protocol"] = 99
     failure = failure_of(Message(content, dst_node_id=4, message_type="train", group_id="1"))
     assert failure.stage == "request"
-    assert "the server speaks protocol 99, this client 1" in failure.error
+    assert "the server speaks protocol 99, this client 2" in failure.error
 
 
 def test_a_message_without_a_request_is_an_error_reply() -> None:
@@ -64,21 +64,21 @@ def test_a_message_without_a_request_is_an_error_reply() -> None:
     assert "the server speaks protocol None" in failure_of(empty).error
 
 
-def test_a_client_that_does_not_exist_is_an_error_of_the_stage_data(request_: TrainRequest) -> None:
-    failure = failure_of(train_message(replace(request_, client=7), 4))
+def test_a_client_that_does_not_exist_is_an_error_of_the_stage_data(request_: Request) -> None:
+    failure = failure_of(request_message(replace(request_, client=7), 4))
     assert (failure.client, failure.round, failure.stage) == (7, 1, "data")
     assert "client 7 asked for, but the partition has 3 clients" in failure.error
 
 
-def test_weights_of_another_network_are_an_error_of_the_stage_training(request_: TrainRequest) -> None:
-    failure = failure_of(train_message(replace(request_, shared={"w": np.zeros(1, np.float32)}), 4))
+def test_weights_of_another_network_are_an_error_of_the_stage_training(request_: Request) -> None:
+    failure = failure_of(request_message(replace(request_, shared={"w": np.zeros(1, np.float32)}), 4))
     assert failure.stage == "training"
     assert "unexpected arrays ['w']" in failure.error
 
 
-def test_a_failed_client_does_not_remember_the_round(request_: TrainRequest) -> None:
+def test_a_failed_client_does_not_remember_the_round(request_: Request) -> None:
     place = context()
-    app(train_message(replace(request_, shared={}), 4), place)
+    app(request_message(replace(request_, shared={}), 4), place)
     assert read_memory(place.state) == {}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -33,7 +32,7 @@ def small(text: str = "", overrides: tuple[str, ...] = ()) -> Experiment:
 class WithPrivateHead(Objective):
     """An objective one of whose heads stays with the client."""
 
-    private: ClassVar[frozenset[str]] = frozenset({"head"})
+    private = ("head",)
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,25 +51,24 @@ def embedder() -> Embedder:
 
 
 def test_groups_are_the_backbone_and_the_children_of_the_objective(embedder: Embedder) -> None:
-    groups = embedder.groups()
-    assert set(groups) == {"backbone", "projector", "loss"}
-    assert "backbone.block1.conv.weight" in groups["backbone"]
-    assert all(name.startswith("objective.projector.") for name in groups["projector"])
-    assert groups["loss"] == []
+    layout = embedder.layout
+    assert set(layout.groups.values()) == {"backbone", "projector"}
+    assert "backbone.block1.conv.weight" in layout.of("backbone")
+    assert all(name.startswith("objective.projector.") for name in layout.of("projector"))
 
 
 def test_without_private_groups_the_whole_state_is_shared(embedder: Embedder) -> None:
-    assert sorted(embedder.shared_names()) == sorted(embedder.state_dict())
+    assert sorted(embedder.layout.shareable) == sorted(embedder.state_dict())
     assert sorted(embedder.shared()) == sorted(embedder.state_dict())
 
 
 def test_private_children_are_not_shared(embedder: Embedder) -> None:
     network = Embedder(embedder.backbone, WithPrivateHead())
-    names = network.shared_names()
+    names = network.layout.shareable
     assert "objective.projector.weight" in names
     assert not [name for name in names if "head" in name]
     kept = network.state_dict()["objective.head.weight"].clone()
-    network.load_shared({name: np.zeros_like(array) for name, array in network.shared().items()})
+    network.load({name: np.zeros_like(array) for name, array in network.shared().items()})
     assert torch.equal(network.state_dict()["objective.head.weight"], kept)
     assert not network.state_dict()["objective.projector.weight"].any()
 
@@ -79,14 +77,14 @@ def test_shared_arrays_are_copies_both_ways(embedder: Embedder) -> None:
     first = embedder.shared()
     first["backbone.block1.conv.weight"][:] = 7
     assert not (embedder.shared()["backbone.block1.conv.weight"] == 7).any()
-    embedder.load_shared(first)
+    embedder.load(first)
     first["backbone.block1.conv.weight"][:] = 9
     assert (embedder.shared()["backbone.block1.conv.weight"] == 7).all()
 
 
 def test_what_is_loaded_is_what_is_shared_bit_for_bit(embedder: Embedder) -> None:
     other = build_embedder(small(), 1, init_seed=99).shared()
-    embedder.load_shared(dict(reversed(other.items())))
+    embedder.load(dict(reversed(other.items())))
     found = embedder.shared()
     assert all(found[name].tobytes() == other[name].tobytes() for name in other)
     assert all(array.flags["C_CONTIGUOUS"] for array in found.values())
@@ -97,12 +95,12 @@ def test_a_missing_array_is_named(embedder: Embedder) -> None:
     arrays = embedder.shared()
     del arrays["backbone.block1.conv.weight"]
     with pytest.raises(ProtocolError, match=r"for the embedder: missing arrays \['backbone.block1.conv.weight'\]"):
-        embedder.load_shared(arrays)
+        embedder.load(arrays)
 
 
 def test_an_unexpected_array_is_named(embedder: Embedder) -> None:
     with pytest.raises(ProtocolError, match=r"unexpected arrays \['extra'\]"):
-        embedder.load_shared(embedder.shared() | {"extra": np.zeros(1)})
+        embedder.load(embedder.shared() | {"extra": np.zeros(1)})
 
 
 @pytest.mark.parametrize(
@@ -118,7 +116,7 @@ def test_a_wrong_shape_or_type_is_named_and_nothing_is_loaded(
     before = embedder.shared()
     wrong = {name: np.zeros_like(value) for name, value in before.items()} | {"backbone.block1.conv.weight": array}
     with pytest.raises(ProtocolError, match=message):
-        embedder.load_shared(wrong)
+        embedder.load(wrong)
     assert all(np.array_equal(value, before[name]) for name, value in embedder.shared().items())
 
 
@@ -186,7 +184,7 @@ def test_a_backbone_from_outside_is_built_with_its_options(tmp_path: Path, monke
     text = 'image_size = 8\nmodel = { name = "outside_backbones:flat", width = 6 }'
     embedder = build_embedder(small(text), 3)
     assert embedder.embed(torch.rand(2, 3, 8, 8)).shape == (2, 6)
-    assert embedder.groups()["backbone"] == ["backbone.1.weight", "backbone.1.bias"]
+    assert embedder.layout.of("backbone") == ["backbone.1.weight", "backbone.1.bias"]
     assert embedder.shared()["backbone.1.weight"].shape == (6, 192)
 
 

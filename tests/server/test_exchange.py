@@ -11,14 +11,17 @@ import pytest
 from flwr.app import Message
 
 from fedmetric.errors import Interrupted, TooFewClientsError
-from fedmetric.federation.base import FederationRule, Update
+from fedmetric.federation.base import FederationRule, RuleContext, Update
+from fedmetric.layout import Layout
 from fedmetric.server.exchange import exchange
-from fedmetric.server.rounds import Clients, check_enough, run_round
+from fedmetric.server.rounds import Clients, Plan, check_enough, run_round
 from fedmetric.simulations.engines.grid import identify_process
-from fedmetric.wire import ClientFailure, TrainRequest, failure_reply, pack_update, unpack_request
+from fedmetric.wire import ClientFailure, Request, failure_reply, pack_update, unpack_request
 from tiny import tiny
 
 SHARED = {"w": np.zeros(2, np.float32)}
+LAYOUT = Layout({"w": "backbone"}, parameters=frozenset({"w"}))
+PLAN = Plan(tiny(), FederationRule(RuleContext(LAYOUT)), LAYOUT, down=("w",))
 
 
 class ScriptedGrid:
@@ -42,7 +45,7 @@ class ScriptedGrid:
             identifiers.append(identifier)
         return identifiers
 
-    def answer(self, request: TrainRequest, message: Message) -> Message:
+    def answer(self, request: Request, message: Message) -> Message:
         special = self.answers.get(request.client)
         if isinstance(special, ClientFailure):
             return failure_reply(special, message)
@@ -56,12 +59,12 @@ class ScriptedGrid:
         return [self.replies.pop(identifier) for identifier in identifiers]
 
 
-def request_for(client: int) -> TrainRequest:
-    return TrainRequest(tiny(), 1, client, SHARED, {})
+def request_for(client: int) -> Request:
+    return Request(tiny(), 1, client, SHARED, {})
 
 
 def ask(grid: ScriptedGrid, cohort: list[int], window: int | None = None) -> list[Any]:
-    return list(exchange(grid, list(range(100, 120)), cohort, request_for, window))  # type: ignore[arg-type]
+    return list(exchange(grid, list(range(100, 120)), cohort, request_for, SHARED, window))  # type: ignore[arg-type]
 
 
 def test_replies_come_in_the_order_of_the_cohort() -> None:
@@ -85,7 +88,7 @@ def test_an_exchange_that_is_told_to_stop_ends_as_a_signal_would() -> None:
     stop = Event()
     stop.set()
     with pytest.raises(Interrupted):
-        list(exchange(ScriptedGrid(), [100, 101], [0, 1], request_for, None, stop))  # type: ignore[arg-type]
+        list(exchange(ScriptedGrid(), [100, 101], [0, 1], request_for, SHARED, None, stop))  # type: ignore[arg-type]
 
 
 def test_an_error_reply_becomes_a_failure_with_client_round_and_stage() -> None:
@@ -116,7 +119,7 @@ def test_a_reply_with_other_arrays_than_asked_for_is_a_failure(arrays: dict[str,
 
 def test_a_round_weighs_clients_by_their_images_and_counts_what_happened() -> None:
     """Weights 0, 1, 2 from 1, 2, 3 images: the mean is (0 + 2 + 6) / 6 = 4/3; 8 bytes each way for each client."""
-    outcome = run_round(clients(ScriptedGrid(), 3), FederationRule(), tiny(), 1, SHARED, {})
+    outcome = run_round(clients(ScriptedGrid(), 3), PLAN, 1, SHARED, {})
     np.testing.assert_allclose(outcome.shared["w"], [4 / 3, 4 / 3], rtol=1e-6)
     assert outcome.losses == (0.0, 1.0, 2.0)
     assert outcome.examples == 6
@@ -127,7 +130,7 @@ def test_a_round_weighs_clients_by_their_images_and_counts_what_happened() -> No
 
 def test_a_round_that_loses_a_few_clients_is_the_round_without_them() -> None:
     failure = ClientFailure(1, 1, "training", "gone")
-    outcome = run_round(clients(ScriptedGrid({1: failure}), 3), FederationRule(), tiny(), 1, SHARED, {})
+    outcome = run_round(clients(ScriptedGrid({1: failure}), 3), PLAN, 1, SHARED, {})
     np.testing.assert_allclose(outcome.shared["w"], [6 / 4, 6 / 4], rtol=1e-6)
     assert outcome.failures == (failure,)
 
@@ -135,7 +138,7 @@ def test_a_round_that_loses_a_few_clients_is_the_round_without_them() -> None:
 def test_a_round_that_loses_too_many_shows_the_first_error() -> None:
     failures = {k: ClientFailure(k, 1, "data", f"disk {k} is gone") for k in (0, 2)}
     with pytest.raises(TooFewClientsError, match="lost 2 of 3 clients.*first: client 0, round 1, data: disk 0 is gone"):
-        run_round(clients(ScriptedGrid(failures), 3), FederationRule(), tiny(), 1, SHARED, {})
+        run_round(clients(ScriptedGrid(failures), 3), PLAN, 1, SHARED, {})
 
 
 def test_losing_every_client_is_never_allowed() -> None:

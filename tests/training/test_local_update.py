@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from fedmetric.arrays import Arrays
 from fedmetric.config import Experiment
 from fedmetric.data.base import ImageSet
 from fedmetric.errors import FedmetricError, ProtocolError
-from fedmetric.federation.base import FederationRule, Memory, Update
+from fedmetric.federation.base import FederationRule, LocalRound, Memory, RuleContext, Update
 from fedmetric.federation.fedprox import FedProx
+from fedmetric.federation.memory import ClientState
+from fedmetric.layout import routes
 from fedmetric.models.embedder import build_embedder
 from fedmetric.training.local_update import Trainer, local_update, one_thread
 from fedmetric.views.batch import GlyphViews
@@ -23,15 +26,18 @@ Small = Callable[..., Experiment]
 MakeImages = Callable[..., ImageSet]
 
 
-def trainer_of(experiment: Experiment, rule: FederationRule | None = None) -> Trainer:
+def trainer_of(experiment: Experiment, rule: Callable[[RuleContext], FederationRule] = FederationRule) -> Trainer:
+    embedder = build_embedder(experiment, 1)
+    all_shared = routes(embedder.layout)
     return Trainer(
-        experiment, build_embedder(experiment, 1), GlyphViews(), rule or FederationRule(), torch.device("cpu")
+        experiment, embedder, GlyphViews(), rule(RuleContext(embedder.layout)), all_shared, "", {}, torch.device("cpu")
     )
 
 
 def train(trainer: Trainer, images: ImageSet, round: int = 1, memory: Memory | None = None) -> Update:
     shared = build_embedder(trainer.experiment, 1).shared()
-    return local_update(trainer, images, shared, {}, {} if memory is None else memory, round, 0)
+    state = ClientState(0, rule={} if memory is None else memory)
+    return local_update(trainer, images, shared, {}, state, round)
 
 
 def same_bits(first: Arrays, second: Arrays) -> bool:
@@ -41,7 +47,8 @@ def same_bits(first: Arrays, second: Arrays) -> bool:
 class Recorded(FederationRule):
     """Notes what the loop hands to each half of the client's side."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: RuleContext) -> None:
+        super().__init__(context)
         self.calls: list[str] = []
         self.steps, self.lr = 0, 0.0
 
@@ -50,22 +57,28 @@ class Recorded(FederationRule):
         memory["visits"] = memory.get("visits", np.zeros(1)) + 1
         return shared
 
-    def correct(self, parameters: Mapping[str, Tensor], start: Mapping[str, Tensor], memory: Memory) -> None:
-        self.calls.append("correct")
-        assert all(parameter.grad is not None for parameter in parameters.values())
-        assert set(parameters) <= set(start)
+    def penalty(self, now: LocalRound) -> Tensor | None:
+        self.calls.append("penalty")
+        assert [tuple(found.shape) for found in now.representations] == [(8, 4)]
+        return None
 
-    def send(self, before: Arrays, after: Arrays, memory: Memory, steps: int, lr: float) -> tuple[Arrays, Arrays]:
+    def correct(self, now: LocalRound) -> None:
+        self.calls.append("correct")
+        assert all(parameter.grad is not None for parameter in now.parameters.values())
+        assert set(now.parameters) <= set(now.received)
+
+    def send(self, before: Arrays, after: Arrays, now: LocalRound) -> tuple[Arrays, Arrays]:
         self.calls.append("send")
-        self.steps, self.lr = steps, lr
-        return after, {"visits": memory["visits"].copy()}
+        self.steps, self.lr = now.steps, now.lr
+        return after, {"visits": now.memory["visits"].copy()}
 
 
 def test_the_update_counts_steps_and_images_trained_on(small: Small, make_images: MakeImages) -> None:
     """Ten images in batches of four: two steps an epoch, three epochs, 24 images."""
     update = train(trainer_of(small("local.epochs=3")), make_images(10))
     assert update.num_examples == 24
-    assert set(update.metrics) == {"loss", "steps", "batch_size", "images"}
+    diagnostics = {"std", "rank", "uniformity", "alignment"}
+    assert set(update.metrics) == {"loss", "steps", "batch_size", "images"} | diagnostics
     assert (update.metrics["steps"], update.metrics["batch_size"], update.metrics["images"]) == (6, 4, 10)
     assert update.metrics["loss"] > 0
     assert (update.client, update.extra) == (0, {})
@@ -80,7 +93,7 @@ def test_training_changes_the_weights_and_not_the_servers(small: Small, make_ima
     trainer = trainer_of(small())
     shared = trainer.embedder.shared()
     kept = {name: array.copy() for name, array in shared.items()}
-    update = local_update(trainer, make_images(10), shared, {}, {}, 1, 0)
+    update = local_update(trainer, make_images(10), shared, {}, ClientState(0), 1)
     assert same_bits(shared, kept)
     assert not same_bits(update.arrays, shared)
     assert update.arrays["backbone.block1.norm.num_batches_tracked"].item() == 2
@@ -110,9 +123,12 @@ def test_another_round_trains_on_other_views(small: Small, make_images: MakeImag
 
 
 def test_the_rule_is_called_around_every_step_and_its_memory_is_kept(small: Small, make_images: MakeImages) -> None:
-    rule, memory = Recorded(), {"visits": np.array([4.0])}
-    update = train(trainer_of(small("local.lr=0.01"), rule), make_images(8), 3, memory)
-    assert rule.calls == ["receive", "correct", "correct", "send"]
+    memory = {"visits": np.array([4.0])}
+    trainer = trainer_of(small("local.lr=0.01"), Recorded)
+    update = train(trainer, make_images(8), 3, memory)
+    rule = trainer.rule
+    assert isinstance(rule, Recorded)
+    assert rule.calls == ["receive", "penalty", "correct", "penalty", "correct", "send"]
     assert memory["visits"].tolist() == update.extra["visits"].tolist() == [5.0]
     assert (rule.steps, rule.lr) == (2, pytest.approx(0.01 * 0.5))
 
@@ -122,17 +138,17 @@ def test_what_the_rule_receives_is_where_training_starts(small: Small, make_imag
         def receive(self, shared: Arrays, extra: Arrays, memory: Memory) -> Arrays:
             return {name: np.zeros_like(array) for name, array in shared.items()}
 
-        def send(self, before: Arrays, after: Arrays, memory: Memory, steps: int, lr: float) -> tuple[Arrays, Arrays]:
+        def send(self, before: Arrays, after: Arrays, now: LocalRound) -> tuple[Arrays, Arrays]:
             return before, {}
 
-    update = train(trainer_of(small(), Zeroed()), make_images(4))
+    update = train(trainer_of(small(), Zeroed), make_images(4))
     assert not any(array.any() for array in update.arrays.values())
 
 
 def test_fedprox_without_mu_trains_as_fedavg_bit_for_bit(small: Small, make_images: MakeImages) -> None:
     plain, none, strong = (
         train(trainer_of(small("local.epochs=2", "local.optimiser=sgd"), rule), make_images(10)).arrays
-        for rule in (FederationRule(), FedProx(mu=0.0), FedProx(mu=10.0))
+        for rule in (FederationRule, partial(FedProx, mu=0.0), partial(FedProx, mu=10.0))
     )
     assert same_bits(plain, none)
     assert not same_bits(plain, strong)
@@ -164,8 +180,8 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step_and_the_rate(
 
 def test_weights_of_another_network_are_refused(small: Small, make_images: MakeImages) -> None:
     wide = build_embedder(small("model.width=6"), 1).shared()
-    with pytest.raises(ProtocolError, match="weights for the embedder"):
-        local_update(trainer_of(small()), make_images(8), wide, {}, {}, 1, 0)
+    with pytest.raises(ProtocolError, match="the server's weights: backbone.*, expected"):
+        local_update(trainer_of(small()), make_images(8), wide, {}, ClientState(0), 1)
 
 
 def test_one_thread_computes_and_the_number_is_restored(small: Small, make_images: MakeImages) -> None:
@@ -177,7 +193,7 @@ def test_one_thread_computes_and_the_number_is_restored(small: Small, make_image
         train(trainer_of(small()), make_images(4))
         assert torch.get_num_threads() == 3
         with pytest.raises(ProtocolError):
-            local_update(trainer_of(small()), make_images(4), {}, {}, {}, 1, 0)
+            local_update(trainer_of(small()), make_images(4), {}, {}, ClientState(0), 1)
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)

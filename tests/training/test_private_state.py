@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from fedmetric.arrays import Arrays, sha256_of
+from fedmetric.arrays import sha256_of
 from fedmetric.config import Experiment
 from fedmetric.federation.base import Update
+from fedmetric.federation.memory import ClientState
 from fedmetric.training.local_update import local_update
 from fedmetric.training.site import Site
 from tiny import tiny
@@ -18,7 +18,7 @@ OWN_HEAD = """
 from fedmetric.objectives.simclr import SimCLR
 
 class OwnHead(SimCLR):
-    private = frozenset({"projector"})
+    private = ("projector",)
 """
 
 
@@ -29,35 +29,35 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experiment:
     return tiny("objective=own_head:OwnHead")
 
 
-def train(site: Site, client: int, memory: Arrays, round: int = 1) -> Update:
-    shared = site.trainer.embedder.shared() if round == 1 else train(site, client, {}, 1).arrays
-    return local_update(site.trainer, site.images_of(client), shared, {}, memory, round, client)
+def train(site: Site, state: ClientState) -> Update:
+    return local_update(site.trainer, site.images_of(state.client), site.trainer.embedder.shared(), {}, state, 1)
 
 
 def test_a_private_head_is_not_uploaded_and_stays_in_the_clients_memory(experiment: Experiment) -> None:
-    memory: Arrays = {}
-    update = train(Site(experiment), 0, memory)
+    state = ClientState(0)
+    update = train(Site(experiment), state)
     assert all(name.startswith("backbone.") for name in update.arrays)
-    assert any(name.startswith("private.objective.projector.") for name in memory)
+    assert any(name.startswith("objective.projector.") for name in state.own)
+    assert not any(name.startswith("backbone.") for name in state.own)
 
 
 def test_a_private_head_does_not_pass_from_one_client_to_the_next(experiment: Experiment) -> None:
     alone, after_another = Site(experiment), Site(experiment)
     start = after_another.trainer.embedder.shared()
-    local_update(after_another.trainer, after_another.images_of(0), start, {}, {}, 1, 0)
-    memories: tuple[Arrays, Arrays] = ({}, {})
-    for site, memory in zip((alone, after_another), memories, strict=True):
-        local_update(site.trainer, site.images_of(1), start, {}, memory, 1, 1)
-    assert sha256_of(memories[0]) == sha256_of(memories[1])
+    local_update(after_another.trainer, after_another.images_of(0), start, {}, ClientState(0), 1)
+    states = (ClientState(1), ClientState(1))
+    for site, state in zip((alone, after_another), states, strict=True):
+        local_update(site.trainer, site.images_of(1), start, {}, state, 1)
+    assert sha256_of(states[0].to_arrays()) == sha256_of(states[1].to_arrays())
 
 
 def test_a_private_head_goes_on_from_the_clients_own_last_round(experiment: Experiment) -> None:
-    site, memory = Site(experiment), dict[str, np.ndarray]()
-    first = train(site, 0, memory)
-    kept = dict(memory)
-    again = local_update(site.trainer, site.images_of(0), first.arrays, {}, memory, 2, 0)
-    fresh = local_update(site.trainer, site.images_of(0), first.arrays, {}, {}, 2, 0)
-    assert sha256_of(kept) != sha256_of(memory)
+    site, state = Site(experiment), ClientState(0)
+    first = train(site, state)
+    kept = dict(state.own)
+    again = local_update(site.trainer, site.images_of(0), first.arrays, {}, state, 2)
+    fresh = local_update(site.trainer, site.images_of(0), first.arrays, {}, ClientState(0), 2)
+    assert sha256_of(kept) != sha256_of(state.own)
     assert sha256_of(again.arrays) != sha256_of(fresh.arrays)
 
 
@@ -67,5 +67,7 @@ def test_layers_with_dropout_give_the_same_bits_again() -> None:
     )
     site = Site(experiment)
     shared = site.trainer.embedder.shared()
-    shas = {sha256_of(local_update(site.trainer, site.images_of(0), shared, {}, {}, 1, 0).arrays) for _ in range(2)}
+    shas = {
+        sha256_of(local_update(site.trainer, site.images_of(0), shared, {}, ClientState(0), 1).arrays) for _ in range(2)
+    }
     assert len(shas) == 1

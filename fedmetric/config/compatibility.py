@@ -1,0 +1,41 @@
+"""Which objectives and rules work together, told from what both say about themselves, before torch is loaded."""
+
+from __future__ import annotations
+
+from fedmetric.registry import Component, objectives, rules
+
+
+def groups_of(objective: Component) -> tuple[str, ...]:
+    """List the groups of an objective's heads; those of an objective made of parts are named "part.group"."""
+    own: tuple[str, ...] = objectives[objective.name].traits.get("groups", ())
+    for part in getattr(objective, "parts", ()):
+        name = part if isinstance(part, str) else part["name"]
+        own += tuple(f"{name}.{group}" for group in objectives[name].traits.get("groups", ()))
+    return own
+
+
+def fits(objective: Component, rule: Component) -> bool:
+    """Return whether an objective can be trained under a rule."""
+    return misfit(objective, rule) == ""
+
+
+def misfit(objective: Component, rule: Component, target: str = "default") -> str:
+    """Say why an objective and a rule cannot work together and what to change; "" when they can."""
+    groups = groups_of(objective)
+    missing = [group for group in rules[rule.name].traits.get("requires", ()) if group not in groups]
+    if missing:
+        able = [
+            name
+            for name, entry in objectives.items()
+            if set(rules[rule.name].traits["requires"]) <= set(entry.traits.get("groups", ()))
+        ]
+        return (
+            f"federation.rule '{rule.name}' works on the {' and '.join(missing)} of the objective, and objective "
+            f"'{objective.name}' has none; choose another rule, or one of the objectives {', '.join(able)}"
+        )
+    wanted = objectives[objective.name].traits.get("rule") or rule.name
+    if wanted != rule.name:
+        return f"objective '{objective.name}' works under federation.rule '{wanted}' only, not under '{rule.name}'"
+    if target != "default" and not any(group.rpartition(".")[2] == "target" for group in groups):
+        return f"federation.target is '{target}', but objective '{objective.name}' has no target; leave it 'default'"
+    return ""

@@ -1,0 +1,87 @@
+"""A weighted sum of objectives over one backbone, for clients that hold labels for some of their images.
+
+With parts ("simclr", "supcon") this is the sum of a self-supervised and a supervised contrastive term, as of SimCLR
+(Chen et al., ICML 2020, equation 1) and SupCon (Khosla et al., NeurIPS 2020, equation 2); what each part differs in
+from its paper is said in its own file. Every part passes the backbone by itself and has heads of its own.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from fedmetric.objectives.base import Batch, Objective
+from fedmetric.objectives.labelled import keep_labelled, zero_of
+from fedmetric.options import ObjectiveParts, PartWeights, objective_parts
+from fedmetric.registry import objectives
+
+
+@objectives.register("hybrid")
+class Hybrid(Objective):
+    """Add up objectives: self-supervised ones see every image, those that need labels the labelled images.
+
+    Its attributes follow from its parts, so only an instance has them. Groups are named by part and child, such as
+    "simclr.projector". Where the targets of the parts are kept differently, all are "local" by default.
+    """
+
+    def __init__(
+        self, embedding_dim: int, *, parts: ObjectiveParts = ("simclr", "supcon"), weights: PartWeights = (1.0, 1.0)
+    ) -> None:
+        """Build every part.
+
+        Args:
+            embedding_dim: D of the backbone.
+            parts: names of objectives, or tables of a name and options.
+            weights: one for each part; a part of weight 0 is not computed.
+        """
+        super().__init__()
+        self.parts: dict[str, Objective] = {}
+        for chosen in objective_parts(parts):
+            name = chosen.name.rpartition(":")[2]
+            self.parts[name] = objectives.build(chosen, embedding_dim)
+            self.add_module(name, self.parts[name])
+        self.weights = dict(zip(self.parts, weights, strict=True))
+        members = self.parts.values()
+        self.num_views = max(part.num_views for part in members)
+        self.needs_labels = any(part.needs_labels for part in members)
+        self.decomposable = all(part.decomposable for part in members)
+        self.groups = tuple(f"{name}.{group}" for name, part in self.parts.items() for group in part.groups)
+        self.private = tuple(f"{name}.{group}" for name, part in self.parts.items() for group in part.private)
+        policies = {part.target_policy for part in members} - {""}
+        self.target_policy = "local" if len(policies) > 1 else next(iter(policies), "")
+        self.min_batch = max(part.min_batch for part in members)
+
+    def group_modules(self) -> dict[str, nn.Module]:
+        """Return the children of the parts; see `Objective.group_modules`."""
+        parts = self.parts.items()
+        return {f"{name}.{group}": module for name, part in parts for group, module in part.group_modules().items()}
+
+    def attach(self, backbone: nn.Module) -> None:
+        """Attach every part; see `Objective.attach`."""
+        for part in self.parts.values():
+            part.attach(backbone)
+
+    def reset_target(self, backbone: nn.Module) -> None:
+        """Reset the target of every part; see `Objective.reset_target`."""
+        for part in self.parts.values():
+            part.reset_target(backbone)
+
+    def forward(self, backbone: nn.Module, batch: Batch) -> Tensor:
+        """Add up the weighted losses; too few labelled images for a part count 0; see `Objective.forward`."""
+        terms = []
+        for name, part in self.parts.items():
+            views, labels = keep_labelled(batch) if part.needs_labels else (batch.views, None)
+            if self.weights[name] == 0 or len(views[0]) < part.min_batch:
+                terms.append(zero_of(backbone, part))
+            else:
+                terms.append(self.weights[name] * part(backbone, Batch(views[: part.num_views], labels)))
+        return sum(terms[1:], terms[0])
+
+    def after_step(self, backbone: nn.Module, progress: float) -> None:
+        """Let every part's target follow; see `Objective.after_step`."""
+        for part in self.parts.values():
+            part.after_step(backbone, progress)
+
+    def check_client(self, client: int, num_images: int, batch_size: int) -> None:
+        """Ask every part; see `Objective.check_client`."""
+        for part in self.parts.values():
+            part.check_client(client, num_images, batch_size)
