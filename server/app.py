@@ -54,6 +54,7 @@ class Report:
         evaluation: scores by row ("trained", "pixels", "random") and name.
         seconds: from start to end, earlier parts of a resumed run included.
         clients: scores of every client's own network, where the rule shares nothing; "trained" is then their mean.
+        diagnostics: of the final embedding space, by name.
     """
 
     rounds: int
@@ -61,6 +62,7 @@ class Report:
     evaluation: Mapping[str, Scores]
     seconds: float
     clients: Mapping[int, Scores] = field(default_factory=dict)
+    diagnostics: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def weights_sha256(self) -> str:
@@ -168,7 +170,8 @@ def conclude(judge: Judge, done: Checkpoint, emit: Emit, began: float) -> Report
         finished, diagnostics = judge.measure(weights, transfer=True)
     emit(evaluation_event(done.round, finished, diagnostics))
     rows = {"trained": finished, **judge.baselines}
-    return Report(done.round, weights, rows, time.monotonic() - began, clients)
+    space = {name: score.mean for name, score in diagnostics.items()}
+    return Report(done.round, weights, rows, time.monotonic() - began, clients, space)
 
 
 def is_due(round: int, every: int) -> bool:

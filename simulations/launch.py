@@ -149,6 +149,7 @@ def summarise(status: str, exit_code: int, rounds: int, report: Report | None, s
             row: {name: {key: score[key] for key in SUMMARY_KEYS} for name, score in scores.items()}
             for row, scores in rows.items()
         },
+        "diagnostics": dict(report.diagnostics) if report else {},
         "clients": {
             str(client): {name: score.mean for name, score in scores.items()}
             for client, scores in (report.clients.items() if report else ())

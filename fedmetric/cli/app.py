@@ -12,6 +12,7 @@ from fedmetric.cli import config_commands, data_commands, run_commands
 from fedmetric.cli.benchmarks import benchmarks
 from fedmetric.cli.doctor import doctor
 from fedmetric.cli.listing import list_methods
+from fedmetric.cli.sweep import sweep
 from fedmetric.errors import FedmetricError, Interrupted
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app.command("demo")(run_commands.demo)
 app.command("run")(run_commands.run)
 app.command("resume")(run_commands.resume)
 app.command("eval")(run_commands.evaluate)
+app.command("sweep")(sweep)
 app.add_typer(data_commands.app, name="data")
 app.command("list")(list_methods)
 app.add_typer(config_commands.app, name="config")

@@ -1,0 +1,195 @@
+"""Many runs from one file: every row and every combination of values on the axes, resumable, some at a time.
+
+A sweep's file:
+
+    base = "omniglot-alphabets"            # a preset or a TOML file
+    set = ["federation.rounds=20"]         # for all cells
+    axes = { objective = ["simclr", { name = "byol", momentum = 0.98 }], "federation.rule" = ["fedavg", "fedema"] }
+    rows = [{ name = "plain" }, { name = "small batches", set = ["local.batch_size=32"] }]
+    seeds = [1, 2, 3]
+
+Each cell is an ordinary run in a folder of its own. A cell that is done is not run again, one that was interrupted is
+resumed, and a combination that cannot work is listed with the reason.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedmetric.config import Experiment, load_experiment
+from fedmetric.errors import ConfigError
+from fedmetric.registry import nearest
+from fedmetric.runs import RunFolder
+
+SWEEPS = Path(__file__).parent / "sweeps"
+Value = str | int | float | bool | dict[str, Any]
+
+
+class Row(BaseModel):
+    """A named group of overrides."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    set: tuple[str, ...] = ()
+
+
+class Sweep(BaseModel):
+    """The contents of a sweep's file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    base: str
+    set: tuple[str, ...] = ()
+    axes: dict[str, tuple[Value, ...]] = Field(default_factory=dict)
+    rows: tuple[Row, ...] = (Row(name=""),)
+    seeds: tuple[int, ...] = (1,)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep.
+
+    Attributes:
+        labels: the row's name, if it has one, and the name of the value on every axis.
+        seed: of the experiment.
+        experiment: what to run; None where the combination cannot work.
+        problem: why it cannot.
+    """
+
+    labels: tuple[str, ...]
+    seed: int
+    experiment: Experiment | None
+    problem: str = ""
+
+    @property
+    def folder(self) -> str:
+        """The name of the run's folder."""
+        return re.sub(r"[^A-Za-z0-9.=_-]+", "-", "--".join([*self.labels, f"seed-{self.seed}"]))
+
+
+def sweep_names() -> list[str]:
+    """List the sweeps that come with fedmetric."""
+    return sorted(path.stem for path in SWEEPS.glob("*.toml"))
+
+
+def load_sweep(source: Path) -> Sweep:
+    """Read a sweep's file, or one that comes with fedmetric by its name.
+
+    Raises:
+        ConfigError: it cannot be read, or a key is wrong.
+    """
+    shipped = SWEEPS / f"{source}.toml"
+    path = shipped if not source.exists() and shipped.is_file() else source
+    if not path.exists():
+        known = sweep_names()
+        raise ConfigError(f"no file and no sweep '{source}'{nearest(str(source), known)}; sweeps: {', '.join(known)}")
+    try:
+        return Sweep.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+        raise ConfigError(f"{path}: not a sweep: {error}") from error
+
+
+def cells_of(sweep: Sweep) -> list[Cell]:
+    """Build every cell: rows, then axes in their order, then seeds; two cells of one name are refused.
+
+    Raises:
+        ConfigError: an override is wrong in every cell, or two cells have the same name.
+    """
+    found = []
+    for row, values, seed in itertools.product(sweep.rows, itertools.product(*sweep.axes.values()), sweep.seeds):
+        overrides = [f"{key}={inline(value)}" for key, value in zip(sweep.axes, values, strict=True)]
+        labels = tuple(label for label in (row.name, *map(label_of, values)) if label)
+        try:
+            experiment = load_experiment(sweep.base, [*sweep.set, *overrides, *row.set, f"seed={seed}"])
+            found.append(Cell(labels, seed, experiment))
+        except ConfigError as error:
+            found.append(Cell(labels, seed, None, str(error)))
+    if found and all(cell.experiment is None for cell in found):
+        raise ConfigError(f"no cell of the sweep can be run; the first: {found[0].problem}")
+    names = [cell.folder for cell in found]
+    if doubled := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(f"several cells are called {min(doubled)}; give their values or rows different names")
+    return found
+
+
+def label_of(value: Value) -> str:
+    """Return what a value is called: its `label`, else its `name` with the options that stand beside it."""
+    if not isinstance(value, dict):
+        return str(value)
+    options = [f"{key}={option}" for key, option in value.items() if key not in ("name", "label")]
+    return str(value.get("label") or " ".join([str(value.get("name", "")), *options]))
+
+
+def inline(value: Any) -> str:
+    """Write a value as inline TOML; a table's `label` is left out."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {inline(item)}" for key, item in value.items() if key != "label") + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(inline, value)) + "]"
+    return json.dumps(value)
+
+
+def run_sweep(cells: Sequence[Cell], out: Path, jobs: int, tell: Callable[[str], None]) -> list[Cell]:
+    """Run what is not done yet, `jobs` cells at a time, each in a process of its own with one worker.
+
+    Args:
+        cells: of `cells_of`.
+        out: folder that holds the cells' folders.
+        jobs: processes at a time.
+        tell: called with one line for each cell that ends.
+
+    Returns:
+        The cells whose run failed; the end of its messages is in `<cell>.log`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    waiting = [cell for cell in cells if cell.experiment is not None and summary_of(out, cell) is None]
+    tell(f"{len(cells)} cells, {len(waiting)} to run")
+    failed = []
+    with ThreadPoolExecutor(jobs) as pool:
+        for number, (cell, code) in enumerate(pool.map(lambda cell: (cell, _run(cell, out)), waiting), start=1):
+            tell(f"{number}/{len(waiting)} {cell.folder}: {'done' if code == 0 else f'failed, exit code {code}'}")
+            if code:
+                failed.append(cell)
+    return failed
+
+
+def _run(cell: Cell, out: Path) -> int:
+    assert cell.experiment is not None
+    folder, file = out / cell.folder, out / f"{cell.folder}.toml"
+    if folder.exists():
+        words = ["resume", str(folder)]
+    else:
+        file.write_text(cell.experiment.to_toml(), encoding="utf-8")
+        words = ["run", str(file), "--out", str(folder)]
+    with (out / f"{cell.folder}.log").open("w", encoding="utf-8") as log:
+        command = [sys.executable, "-m", "fedmetric.cli.app", *words, "--workers", "1"]
+        return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+
+
+def summary_of(out: Path, cell: Cell) -> dict[str, Any] | None:
+    """Return the summary of a cell that is done.
+
+    Raises:
+        ConfigError: the folder holds another experiment: the sweep's file was changed after it ran.
+    """
+    place = out / cell.folder
+    if cell.experiment is None or not place.is_dir():
+        return None
+    folder = RunFolder.open(place)
+    if folder.experiment.fingerprint() != cell.experiment.fingerprint():
+        raise ConfigError(
+            f"{place} holds another experiment than the sweep now asks for; remove it or choose another --out"
+        )
+    summary = folder.summary()
+    return summary if summary and summary["status"] == "done" else None

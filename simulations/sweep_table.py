@@ -1,0 +1,59 @@
+"""What a sweep found, as a Markdown table: one line for each cell, or for each cell's seeds taken together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fedmetric.report.tables import TITLES
+from fedmetric.simulations.sweep import Cell, summary_of
+
+COLUMNS = ("fewshot_5w1s", "fewshot_20w1s", "recall@1", "map@r")
+
+
+def sweep_table(cells: Sequence[Cell], out: Path, columns: Sequence[str] = COLUMNS) -> str:
+    """Write the table; with several seeds, the mean and the smallest and largest over seeds.
+
+    Args:
+        cells: of a sweep, some of which may not be done.
+        out: folder of the sweep.
+        columns: names of scores.
+    """
+    seeds: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in cells:
+        seeds.setdefault(cell.labels, []).append(cell)
+    head = ["cell", *(TITLES.get(name, name) for name in columns), "rank", "seconds", "seeds"]
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    notes = []
+    for labels, group in seeds.items():
+        title = ", ".join(labels) or "base"
+        problem = group[0].problem
+        summaries = [summary for cell in group if (summary := summary_of(out, cell)) is not None]
+        if problem or not summaries:
+            notes += [f"- {title}: {problem}"] if problem else []
+            lines.append("| " + " | ".join([title, *["-"] * (len(head) - 2), "0"]) + " |")
+            continue
+        scores = [summary["evaluation"]["trained"] for summary in summaries]
+        cells_of_row = [_score([one.get(name) for one in scores]) for name in columns]
+        rank = _spread([summary["diagnostics"].get("effective_rank") for summary in summaries], 1.0)
+        seconds = f"{np.mean([summary['seconds'] for summary in summaries]):.0f}"
+        lines.append("| " + " | ".join([title, *cells_of_row, rank, seconds, str(len(summaries))]) + " |")
+    return "\n".join([*lines, *(["", "Not run:", "", *notes] if notes else [])]) + "\n"
+
+
+def _score(scores: list[dict[str, float] | None]) -> str:
+    """Write one seed with its interval over queries, several with their range."""
+    known = [score for score in scores if score and score["mean"] is not None]
+    if len(known) == 1:
+        return f"{100 * known[0]['mean']:.1f}" + (f" ±{100 * known[0]['ci95']:.1f}" if known[0]["ci95"] else "")
+    return _spread([score["mean"] for score in known], 100.0)
+
+
+def _spread(values: list[float | None], factor: float) -> str:
+    known = [factor * value for value in values if value is not None]
+    if not known:
+        return "-"
+    mean = f"{np.mean(known):.1f}"
+    return mean if len(known) == 1 else f"{mean} ({min(known):.1f} to {max(known):.1f})"
