@@ -45,14 +45,14 @@ def measure(message: Message, context: Context) -> Message:
 
 def _train(site: Site, images: ImageSet, request: Request, store: Store) -> Update:
     state = store.read(request.round).fresh(request.round, request.experiment.federation.max_staleness)
-    update = local_update(site.trainer, images, request.shared, request.extra, state, request.round)
+    update = local_update(site.trainer_of(request.client), images, request.shared, request.extra, state, request.round)
     store.write(state)
     return update
 
 
 def _calibrate(site: Site, images: ImageSet, request: Request, store: Store) -> Update:
     state = store.read(request.round + 1)  # after the training of this round
-    return calibrate(site.trainer, images, request.shared, state)
+    return calibrate(site.trainer_of(request.client), images, request.shared, state)
 
 
 def _answer(message: Message, context: Context, work: Work, stage: str) -> Message:

@@ -50,22 +50,28 @@ class Routes:
     """Which tensors travel: `up` to the server, `down` from it; `own` are those a client keeps between rounds.
 
     Everything that goes down also goes up. A tensor that goes up but not down serves the server's own evaluation.
+    `server` are those that the server holds: what goes up, unless the rule makes the server's network by other means.
     """
 
     up: tuple[str, ...]
     down: tuple[str, ...]
     own: tuple[str, ...]
+    server: tuple[str, ...]
 
 
-def routes(layout: Layout, local: Collection[str] = (), kept: Collection[str] = ()) -> Routes:
+def routes(
+    layout: Layout, local: Collection[str] = (), kept: Collection[str] = (), server: Collection[str] | None = None
+) -> Routes:
     """Divide a network's tensors.
 
     Args:
         layout: of the network.
         local: tensors that stay at the client altogether, beside the private groups.
         kept: tensors that are sent to the server but never taken from it.
+        server: tensors that the server holds; by default those that go up.
     """
     stays = {name for name, group in layout.groups.items() if group in layout.private} | set(local)
     up = tuple(name for name in layout.groups if name not in stays)
     down = tuple(name for name in up if name not in set(kept))
-    return Routes(up, down, tuple(name for name in layout.groups if name not in set(down)))
+    own = tuple(name for name in layout.groups if name not in set(down))
+    return Routes(up, down, own, up if server is None else tuple(server))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, ValidationInfo
+from pydantic import AfterValidator, Field, ValidationInfo
+
+from fedmetric.components import checked_components
 
 if TYPE_CHECKING:
     from fedmetric.registry import Component
@@ -26,29 +28,15 @@ def objective_parts(parts: tuple[Any, ...]) -> tuple[Component, ...]:
     Raises:
         ValueError: an unknown or repeated objective, a hybrid, or a wrong option; says in which part.
     """
-    from fedmetric.errors import ConfigError
-    from fedmetric.registry import EXTERNAL, ExternalComponent, objectives
+    from fedmetric.registry import objectives
 
-    found: dict[str, Component] = {}
-    for place, part in enumerate(parts):
-        table = {"name": part} if isinstance(part, str) else part.model_dump() if isinstance(part, BaseModel) else part
-        name = table.get("name") if isinstance(table, dict) else None
-        if not isinstance(name, str):
-            raise ValueError(f"part {place} is {part!r}, not the name of an objective or a table with its name")
-        if name == "hybrid":
-            raise ValueError("a hybrid cannot be part of a hybrid; list its parts themselves")
-        if name in found:
-            raise ValueError(f"part {place}: '{name}' is listed twice")
-        try:
-            external = name not in objectives and EXTERNAL.fullmatch(name)
-            model: Any = ExternalComponent if external else objectives[name].options
-            found[name] = model.model_validate(table)
-        except ConfigError as error:
-            raise ValueError(f"part {place}: {error}") from error
-        except ValidationError as error:
-            problems = [_wrong(f"part {place} ({name})", name, problem) for problem in error.errors()]
-            raise ValueError("; ".join(problems)) from None
-    return tuple(found.values())
+    found = checked_components(objectives, parts, "part")
+    names = [part.name for part in found]
+    if "hybrid" in names:
+        raise ValueError("a hybrid cannot be part of a hybrid; list its parts themselves")
+    if doubled := [place for place, name in enumerate(names) if name in names[:place]]:
+        raise ValueError(f"part {doubled[0]}: '{names[doubled[0]]}' is listed twice")
+    return found
 
 
 def _tables(parts: tuple[Any, ...]) -> tuple[dict[str, Any], ...]:
@@ -56,14 +44,10 @@ def _tables(parts: tuple[Any, ...]) -> tuple[dict[str, Any], ...]:
     return tuple(part.model_dump() for part in objective_parts(parts))
 
 
-def _wrong(where: str, name: str, problem: Any) -> str:
-    from fedmetric.registry import nearest, objectives
+def _encoder_tables(encoders: tuple[Any, ...]) -> tuple[dict[str, Any], ...]:
+    from fedmetric.registry import backbones
 
-    key = ".".join(str(step) for step in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        known = [field for field in objectives[name].options.model_fields if field != "name"]
-        return f"{where}: unknown key '{key}'{nearest(key, known)}; allowed here: {', '.join(known)}"
-    return f"{where}: {key}: {problem['msg'].removeprefix('Value error, ')}, not {problem['input']!r}"
+    return tuple(encoder.model_dump() for encoder in checked_components(backbones, encoders, "encoder"))
 
 
 def _one_for_each_part(weights: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
@@ -83,11 +67,13 @@ Whole = Annotated[int, Field(ge=0)]
 Interval = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
 Shares = Annotated[tuple[Fraction, Fraction], AfterValidator(_ordered)]
 ObjectiveParts = Annotated[tuple[Any, ...], Field(min_length=1, validate_default=True), AfterValidator(_tables)]
+Encoders = Annotated[tuple[Any, ...], AfterValidator(_encoder_tables)]
 PartWeights = Annotated[tuple[NonNegative, ...], Field(validate_default=True), AfterValidator(_one_for_each_part)]
 
 __all__ = [
     "Annotated",
     "Count",
+    "Encoders",
     "Field",
     "Fraction",
     "Interval",

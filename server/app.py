@@ -73,9 +73,10 @@ class Report:
 def plan_of(site: Site) -> Plan:
     """Return what every round of an experiment has in common."""
     trainer = site.trainer
-    layout, down = trainer.embedder.layout, trainer.routes.down
+    layout, routes = trainer.embedder.layout, trainer.routes
     recalibrated = NORM_POLICIES[site.experiment.federation.norm].recalibrated
-    return Plan(site.experiment, trainer.rule, layout, down, calibrated_names(layout, down) if recalibrated else ())
+    calibrated = calibrated_names(layout, routes.down) if recalibrated else ()
+    return Plan(site.experiment, trainer.rule, layout, routes, calibrated, trainer)
 
 
 def serve(
@@ -119,7 +120,7 @@ def serve(
     plan = plan_of(site)
     clients = Clients(grid, wait_for_nodes(grid, site.num_clients), window, stop)
     if start is None:
-        shared = trainer.embedder.arrays(trainer.routes.up)
+        shared = trainer.embedder.arrays(trainer.routes.server)
         start = Checkpoint(0, shared, plan.rule.init(shared), {}, experiment.fingerprint(), judge.class_hashes)
     elif keeper is not None:
         keeper.restore(start.memories)

@@ -31,7 +31,8 @@ class Judge:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.class_hashes = tuple(class_hash(name) for name in site.training_images.present_classes())
+        seen = {*site.training_images.present_classes(), *site.public_images.present_classes()}
+        self.class_hashes = tuple(class_hash(name) for name in sorted(seen))
         experiment = site.experiment
         self._evaluator = Evaluator(
             site.evaluation_images,
@@ -46,7 +47,7 @@ class Judge:
         return build_embedder(experiment, self.site.dataset.train.channels).to(compute_device())
 
     def _load(self, shared: Arrays) -> None:
-        self._embedder.load(shared, self.site.trainer.routes.up, "weights to be measured")
+        self._embedder.load(shared, self.site.trainer.routes.server, "weights to be measured")
 
     def measure(self, shared: Arrays, transfer: bool) -> tuple[Scores, Scores]:
         """Measure weights: scores of `Evaluator.score`, and diagnostics of the embedding space.

@@ -13,11 +13,13 @@ from fedmetric.arrays import Arrays, num_bytes
 from fedmetric.config import Experiment
 from fedmetric.errors import TooFewClientsError
 from fedmetric.federation.average import WeightedMean
-from fedmetric.federation.base import FederationRule, State
-from fedmetric.layout import Layout
+from fedmetric.federation.base import FederationRule, State, Total, Workshop
+from fedmetric.layout import Layout, Routes
+from fedmetric.seeds import torch_generator
 from fedmetric.server.cohort import cohort_of
 from fedmetric.server.drift import Drift
 from fedmetric.server.exchange import exchange
+from fedmetric.training.local_update import Trainer, one_thread
 from fedmetric.wire import ClientFailure, Request
 
 
@@ -39,15 +41,17 @@ class Plan:
         experiment: the whole experiment.
         rule: the federation rule.
         layout: what every tensor is.
-        down: the tensors that are sent to clients.
+        routes: which tensors are sent to clients and come back.
         calibrated: the running statistics that clients measure after each round; none under most norm policies.
+        trainer: the server's own network and the public images, for rules that train at the server.
     """
 
     experiment: Experiment
     rule: FederationRule
     layout: Layout
-    down: Collection[str]
+    routes: Routes
     calibrated: Collection[str] = ()
+    trainer: Trainer | None = None
 
 
 @dataclass(frozen=True)
@@ -97,17 +101,18 @@ def run_round(clients: Clients, plan: Plan, round: int, shared: Arrays, state: S
     cohort = cohort_of(plan.experiment, round, len(clients.nodes))
     rule, batch_size = plan.rule, plan.experiment.local.batch_size
     broadcast = rule.broadcast(state)
-    sent = {name: shared[name] for name in plan.down}
+    sent = {name: shared[name] for name in plan.routes.down}
+    expected = {name: shared[name] for name in plan.routes.up}
 
     def request_for(client: int) -> Request:
         return Request(plan.experiment, round, client, sent, broadcast)
 
-    total, drift = rule.begin(shared), Drift(shared, plan.layout.parameters)
+    total, drift = rule.begin(shared), Drift(expected, plan.layout.parameters)
     losses: list[float] = []
     failures: list[ClientFailure] = []
     reported: dict[str, list[float]] = {}
     examples = shrunk = bytes_up = 0
-    for reply in exchange(clients.grid, clients.nodes, cohort, request_for, shared, clients.window, clients.stop):
+    for reply in exchange(clients.grid, clients.nodes, cohort, request_for, expected, clients.window, clients.stop):
         if isinstance(reply, ClientFailure):
             failures.append(reply)
             continue
@@ -122,6 +127,8 @@ def run_round(clients: Clients, plan: Plan, round: int, shared: Arrays, state: S
         bytes_up += num_bytes(reply.arrays) + num_bytes(reply.extra)
     check_enough(len(cohort), failures, plan.experiment.federation.max_lost, round)
     state, new = rule.finish(state, shared, total)
+    if rule.needs_public:
+        new = distil(plan, round, new, total)
     bytes_down = len(cohort) * (num_bytes(sent) + num_bytes(broadcast))
     if plan.calibrated:
         measured, more_down, more_up = calibrate(clients, plan, round, cohort, new)
@@ -139,7 +146,7 @@ def calibrate(
 
     A client that fails here is left out; if all do, nothing is measured and the statistics stay.
     """
-    sent = {name: shared[name] for name in plan.down}
+    sent = {name: shared[name] for name in plan.routes.down}
     expected = {name: shared[name] for name in plan.calibrated}
 
     def request_for(client: int) -> Request:
@@ -151,6 +158,16 @@ def calibrate(
             total.fold(reply.arrays, float(reply.num_examples))
             bytes_up += num_bytes(reply.arrays)
     return total.result(expected), len(cohort) * num_bytes(sent), bytes_up
+
+
+def distil(plan: Plan, round: int, shared: Arrays, total: Total) -> Arrays:
+    """Let the rule train the server's network on public images."""
+    assert plan.trainer is not None
+    assert plan.trainer.public is not None
+    generator = torch_generator(plan.experiment.seed, "distillation", round=round)
+    with one_thread():
+        network = plan.trainer.embedder.to(plan.trainer.device)
+        return plan.rule.distil(shared, total, Workshop(network, plan.trainer.public, generator))
 
 
 def check_enough(cohort: int, failures: Sequence[ClientFailure], max_lost: float, round: int) -> None:

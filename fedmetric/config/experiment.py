@@ -126,6 +126,11 @@ class Experiment(Section):
     validation_classes: Fraction = Field(
         0.0, description="share of the training groups kept from every client to tune on, class-disjoint"
     )
+    public_classes: Fraction = Field(
+        0.0,
+        description="share of the training groups that no client holds and everybody has, without labels; for rules "
+        "that need public images",
+    )
     checkpoint_every: Whole = Field(10, description="rounds between checkpoints; 0 keeps only the last")
     data: SourceChoice = Field({}, validate_default=True, description="where images and classes come from")
     partition: PartitionerChoice = Field({}, validate_default=True, description="which client holds which image")
@@ -147,6 +152,15 @@ class Experiment(Section):
         problem = misfit(self.objective, self.federation.rule, self.federation.target)
         if problem:
             raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _public_images_are_there_when_needed(self) -> Self:
+        if rules[self.federation.rule.name].traits.get("needs_public") and self.public_classes == 0:
+            raise ValueError(
+                f"federation.rule '{self.federation.rule.name}' needs images that everybody has; set public_classes "
+                "above 0, for example 0.2"
+            )
         return self
 
     def resolved(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Classes kept from every client to tune on, apart from the held-out classes that are reported."""
+"""Classes kept from every client: to tune on, or to publish; apart from the held-out classes that are reported."""
 
 from __future__ import annotations
 
@@ -13,44 +13,50 @@ from fedmetric.seeds import numpy_generator
 def training_and_validation(
     dataset: Dataset, share: float, grouping_of_partition: str | None, seed: int
 ) -> tuple[ImageSet, ImageSet]:
-    """Take a share of the training groups away from all clients, class-disjoint.
+    """Divide the training images into what the clients share and what is validated on; see `split_groups`."""
+    return split_groups(dataset.train, share, grouping_of_partition, seed, "validation classes", "validation_classes")
+
+
+def split_groups(
+    images: ImageSet, share: float, grouping_of_partition: str | None, seed: int, purpose: str, key: str
+) -> tuple[ImageSet, ImageSet]:
+    """Take a share of the groups away from all clients, class-disjoint.
 
     Groups are those of the partition's grouping or else of the set's first, if no class lies in two of them
     (alphabets); failing both, single classes are taken.
 
     Args:
-        dataset: the data set; only its training images are divided.
+        images: what is divided.
         share: share of the groups to keep away, rounded, but at least one; 0 keeps none.
         grouping_of_partition: the name of the grouping that the natural partition uses; None or "" for another
             partition.
         seed: the experiment's seed.
+        purpose: of the random choice.
+        key: of the experiment, for messages.
 
     Returns:
-        What the clients share and what is validated on; both keep the class indices of the whole.
+        What stays and what was taken away; both keep the class indices of the whole.
 
     Raises:
         ConfigError: some image has no label, or nothing would be left to train on.
     """
-    images = dataset.train
     if share == 0:
         return images, images.subset(np.empty(0, dtype=np.int64))
     if len(images) == 0 or images.labels.min() < 0:
-        raise ConfigError(
-            f"validation_classes = {share} needs labels, but {images.name} has images without; set it to 0"
-        )
+        raise ConfigError(f"{key} = {share} needs labels, but {images.name} has images without; set it to 0")
     what, codes = _groups(images, grouping_of_partition)
     present = np.unique(codes)
     taken = max(1, round(share * len(present)))
     if taken >= len(present):
         raise ConfigError(
-            f"validation_classes = {share} takes {taken} of {len(present)} {what} of {images.name} and leaves none to "
+            f"{key} = {share} takes {taken} of {len(present)} {what} of {images.name} and leaves none to "
             "train on; lower it"
         )
-    chosen = numpy_generator(seed, "validation classes").choice(present, size=taken, replace=False)
+    chosen = numpy_generator(seed, purpose).choice(present, size=taken, replace=False)
     away = np.isin(codes, chosen)
-    train, validation = images.subset(np.flatnonzero(~away)), images.subset(np.flatnonzero(away))
-    check_disjoint(train.present_classes(), validation.present_classes(), images.name)
-    return train, validation
+    stays, taken_away = images.subset(np.flatnonzero(~away)), images.subset(np.flatnonzero(away))
+    check_disjoint(stays.present_classes(), taken_away.present_classes(), images.name)
+    return stays, taken_away
 
 
 def _groups(images: ImageSet, preferred: str | None) -> tuple[str, NDArray[np.int64]]:

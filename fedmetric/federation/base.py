@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from fedmetric.arrays import Arrays
 from fedmetric.federation.average import WeightedMean
@@ -84,6 +84,7 @@ class LocalRound:
         batch: of the current step.
         representations: what the backbone gave for the current batch, (B, ...) each, with gradients.
         scratch: for the rule's own use; empty at the start of the round.
+        public: (N, C, H, W) float, the images that everybody has; None under rules that need none.
     """
 
     network: Network
@@ -99,6 +100,22 @@ class LocalRound:
     batch: Batch | None = None
     representations: tuple[Tensor, ...] = ()
     scratch: dict[str, Any] = field(default_factory=dict)
+    public: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a server needs to train a network itself, on public images.
+
+    Attributes:
+        network: the server's, with `load(arrays, names)` and `arrays(names)`; its weights are replaced.
+        images: (N, C, H, W) float in [0, 1], public and without labels.
+        generator: draws every random choice of the round.
+    """
+
+    network: Any
+    images: Tensor
+    generator: Generator
 
 
 class Total:
@@ -127,11 +144,13 @@ class FederationRule:
 
     Attributes:
         requires: groups that the objective must have, such as "predictor".
+        needs_public: whether everybody must have public images; see `FederationRule.distil`.
         personal: whether the clients' own networks are what is evaluated, one by one, and not the server's.
         shares: what leaves a client, in words.
     """
 
     requires: ClassVar[tuple[str, ...]] = ()
+    needs_public: ClassVar[bool] = False
     personal: ClassVar[bool] = False
     shares: ClassVar[str] = "weights"
 
@@ -152,6 +171,10 @@ class FederationRule:
     def kept(self) -> Collection[str]:
         """List tensors that are sent to the server, for its evaluation, but never taken from it."""
         return ()
+
+    def held(self) -> Collection[str] | None:
+        """List the tensors that the server holds where they are not those that clients upload, else None."""
+        return None
 
     # the client's half
 
@@ -197,6 +220,10 @@ class FederationRule:
     def finish(self, state: State, shared: Arrays, total: Total) -> tuple[State, Arrays]:
         """Return the new state and weights from the round's total."""
         return state, total.weights.result(shared)
+
+    def distil(self, shared: Arrays, total: Total, workshop: Workshop) -> Arrays:
+        """Return weights that the server has trained on public images after `finish`; by default those it was given."""
+        return shared
 
     def aggregate(self, state: State, shared: Arrays, updates: Iterable[Update]) -> tuple[State, Arrays]:
         """Begin, fold and finish in one go."""

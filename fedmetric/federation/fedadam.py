@@ -36,7 +36,7 @@ class FedAdam(ServerOptimiser):
             lr: the server's learning rate: no weight moves further than about this in a round.
             beta1: share of the first moment that stays.
             beta2: share of the second moment that stays.
-            tau: adaptivity; with lr = tau, beta1 = 0 and ever larger values it is FedAvg.
+            tau: adaptivity; with lr = 2 tau, beta1 = 0, beta2 = 1 and ever larger values it is FedAvg.
         """
         super().__init__(context)
         self.lr, self.beta1, self.beta2, self.tau = lr, beta1, beta2, tau

@@ -39,6 +39,7 @@ class Trainer:
         target: what happens to the objective's momentum target between rounds; "" where there is none.
         initial: the tensors that a client keeps, as they are before its first participation.
         device: where to compute.
+        public: (N, C, H, W) float, the images that everybody has; None under rules that need none.
     """
 
     experiment: Experiment
@@ -49,6 +50,7 @@ class Trainer:
     target: TargetPolicy | str
     initial: Arrays
     device: torch.device
+    public: Tensor | None = None
 
 
 @contextmanager
@@ -98,6 +100,7 @@ def local_update(
             lr=learning_rate(settings, round, trainer.experiment.federation.rounds),
             epochs=settings.epochs,
             num_steps=settings.epochs * (len(images) // size),
+            public=trainer.public,
         )  # fmt: skip
         loss = train(trainer, images, now, state, round)
         arrays, uploads = rule.send(before, embedder.arrays(trainer.routes.up), now)

@@ -6,20 +6,24 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from fedmetric.components import checked_components
 from fedmetric.config import Experiment
 from fedmetric.data.base import Dataset, ImageSet
 from fedmetric.data.cache import load_dataset
-from fedmetric.data.heldout import training_and_validation
+from fedmetric.data.heldout import split_groups, training_and_validation
 from fedmetric.data.partition import partition
 from fedmetric.errors import ConfigError
 from fedmetric.federation.base import FederationRule, RuleContext
 from fedmetric.federation.norms import NORM_POLICIES
 from fedmetric.layout import routes
 from fedmetric.models.embedder import build_embedder
-from fedmetric.registry import rules, views
-from fedmetric.training.batches import batch_size_of
+from fedmetric.registry import backbones, rules, views
+from fedmetric.training.batches import batch_size_of, to_tensor
 from fedmetric.training.local_update import Trainer
+
+MAX_PUBLIC = 1024
 
 
 def compute_device() -> torch.device:
@@ -32,6 +36,7 @@ class Site:
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
+        self._trainers: dict[int, Trainer] = {}
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -39,9 +44,14 @@ class Site:
         return load_dataset(self.experiment.data, self.experiment.image_size)
 
     @cached_property
-    def _split(self) -> tuple[ImageSet, ImageSet]:
-        by = self.experiment.partition.options().get("by")  # of the partitioners that follow a grouping
-        return training_and_validation(self.dataset, self.experiment.validation_classes, by, self.experiment.seed)
+    def _split(self) -> tuple[ImageSet, ImageSet, ImageSet]:
+        """What the clients share, what is validated on, what is public."""
+        experiment = self.experiment
+        by = experiment.partition.options().get("by")  # of the partitioners that follow a grouping
+        train, validation = training_and_validation(self.dataset, experiment.validation_classes, by, experiment.seed)
+        share, purpose = experiment.public_classes, "public classes"
+        train, public = split_groups(train, share, by, experiment.seed, purpose, "public_classes")
+        return train, validation, public
 
     @property
     def training_images(self) -> ImageSet:
@@ -52,6 +62,18 @@ class Site:
     def evaluation_images(self) -> ImageSet:
         """The images of the classes that the experiment evaluates on."""
         return self._split[1] if self.experiment.evaluation.on == "validation" else self.dataset.held_out
+
+    @property
+    def public_images(self) -> ImageSet:
+        """The images that everybody has; their labels are not used."""
+        return self._split[2]
+
+    @cached_property
+    def public_pixels(self) -> Tensor:
+        """The public images as (N, C, H, W) float, 1,024 at most, evenly spread."""
+        images = self.public_images.images
+        rows = np.unique(np.linspace(0, len(images) - 1, min(MAX_PUBLIC, len(images))).round().astype(np.int64))
+        return to_tensor(images[rows], compute_device())
 
     @cached_property
     def parts(self) -> list[np.ndarray]:
@@ -75,9 +97,23 @@ class Site:
 
     @cached_property
     def trainer(self) -> Trainer:
-        """The network, the views, the rule, and what travels."""
-        federation = self.experiment.federation
-        embedder = build_embedder(self.experiment, self.dataset.train.channels)
+        """The server's network, the views, the rule, and what travels."""
+        return self._trainer(self.experiment)
+
+    def trainer_of(self, client: int) -> Trainer:
+        """What one client trains: the server's network, unless the rule gives clients encoders of their own."""
+        encoders = getattr(self.experiment.federation.rule, "encoders", ())
+        if not encoders:
+            return self.trainer
+        number = client % len(encoders)
+        if number not in self._trainers:
+            (model,) = checked_components(backbones, [encoders[number]], "encoder")
+            self._trainers[number] = self._trainer(self.experiment.model_copy(update={"model": model}))
+        return self._trainers[number]
+
+    def _trainer(self, experiment: Experiment) -> Trainer:
+        federation = experiment.federation
+        embedder = build_embedder(experiment, self.dataset.train.channels)
         layout, policy = embedder.layout, NORM_POLICIES[federation.norm]
         statistics = layout.statistics
         context = RuleContext(layout, self.num_clients, statistics if policy.pooled else {})
@@ -87,9 +123,10 @@ class Site:
             layout,
             local={*rule.local(), *(layout.targets if target != "aggregate" else ())},
             kept={*rule.kept(), *(statistics if policy.stays else ()), *(statistics.values() if policy.stays else ())},
+            server=rule.held(),
         )
         return Trainer(
-            self.experiment,
+            experiment,
             embedder,
             views.build(self.experiment.views),
             rule,
@@ -97,6 +134,7 @@ class Site:
             target,
             embedder.arrays(travelling.own),
             compute_device(),
+            self.public_pixels if rule.needs_public else None,
         )
 
     def check_clients(self) -> None:

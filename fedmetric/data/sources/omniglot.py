@@ -1,8 +1,8 @@
 """Omniglot: 1,623 handwritten characters of 50 alphabets, each drawn by 20 people.
 
 Lake, Salakhutdinov, Tenenbaum, Human-level concept learning through probabilistic program induction, Science 2015. The
-authors' split is kept: learn on the 30 background alphabets, hold out the 659 characters of the 20 evaluation
-alphabets.
+authors' split is the default: learn on the 30 background alphabets, hold out the 659 characters of the 20 evaluation
+alphabets. Any other split into whole alphabets can be named.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from fedmetric.data.base import Allocate, Dataset, ImageSet, Skipped, Source
 from fedmetric.data.decode import decode_files
 from fedmetric.data.download import download_or_explain
 from fedmetric.data.listing import grouping, listing_key, table
-from fedmetric.errors import DataError
-from fedmetric.registry import sources
+from fedmetric.errors import ConfigError, DataError
+from fedmetric.registry import nearest, sources
 
 FOLDERS = {"train": "images_background", "held_out": "images_evaluation"}
 
@@ -26,6 +26,19 @@ class Omniglot(Source):
     Groupings: "alphabet" (30 in training), "drawer" (the pair of alphabet and drawer: the same number is another person
     in another alphabet, so 600) and "mixed" (drawer numbers 1 to 20 over all alphabets, which mixes people).
     """
+
+    def __init__(self, root: Path | None, *, train: tuple[str, ...] = (), unseen: tuple[str, ...] = ()) -> None:
+        """Choose the split.
+
+        Args:
+            root: the user's data folder.
+            train: alphabets to learn from, such as "Greek"; by default the background set.
+            unseen: alphabets to hold out; by default the evaluation set.
+        """
+        super().__init__(root)
+        self.alphabets = {"train": tuple(train), "held_out": tuple(unseen)}
+        if both := sorted(set(train) & set(unseen)):
+            raise ConfigError(f"data.train and data.unseen both name {', '.join(both)}; an alphabet is on one side")
 
     def _find(self) -> Path | None:
         root = self.require_root("omniglot")
@@ -47,7 +60,14 @@ class Omniglot(Source):
         return found
 
     def _files(self, split: str) -> list[Path]:
-        return sorted((self._folder() / FOLDERS[split]).glob("*/*/*.png"))
+        wanted = self.alphabets[split]
+        if not wanted:
+            return sorted((self._folder() / FOLDERS[split]).glob("*/*/*.png"))
+        places = {place.name: place for folder in FOLDERS.values() for place in (self._folder() / folder).iterdir()}
+        for name in wanted:
+            if name not in places:
+                raise DataError(f"omniglot has no alphabet '{name}'{nearest(name, places)}; its folders are the names")
+        return sorted(path for name in wanted for path in places[name].glob("*/*.png"))
 
     def key(self) -> str:
         """Describe the two folders' files; see `Source.key`."""
