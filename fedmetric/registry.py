@@ -80,7 +80,7 @@ class Entry:
             raise ConfigError(f"{self.kind} '{self.name}' cannot be loaded: {error}") from error
 
     @cached_property
-    def options(self) -> type[BaseModel]:
+    def options(self) -> type[Component]:
         """Build the pydantic model of this method's section of an experiment file."""
         return _options_model(self)
 
@@ -219,7 +219,7 @@ class ExternalComponent(Component):
     name: str = Field(pattern=EXTERNAL.pattern)
 
 
-def _options_model(entry: Entry) -> type[BaseModel]:
+def _options_model(entry: Entry) -> type[Component]:
     """Turn the source text of a signature into a pydantic model; names are those of `fedmetric.options` only."""
     names = {key: value for key, value in vars(options).items() if not key.startswith("__")}
     fields: dict[str, Any] = {"name": (options.Literal[entry.name], entry.name)}

@@ -162,6 +162,8 @@ def serve(
 def conclude(judge: Judge, done: Checkpoint, emit: Emit, began: float) -> Report:
     """Measure the end of a run in full."""
     clients: dict[int, Scores] = {}
+    finished: Scores
+    diagnostics: Scores
     if judge.site.trainer.rule.personal:
         clients = judge.measure_clients(done.memories, transfer=True)
         finished, diagnostics = mean_of_clients(clients), {}

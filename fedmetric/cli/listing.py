@@ -55,21 +55,23 @@ def list_methods(
         return
     for title, methods in chosen.items():
         print(title)
-        details = {m.name: m for m in full[title]()} if title in full else {}
+        details = {m.name: m for m in full[title]()} if kind and title in full else {}
         for name, summary in methods.items():
-            print(f"  {name:<20} {textwrap.shorten(summary, WIDTH - 23, placeholder=' ...')}")
             if name in details:
-                _print_details(details[name])
+                _print_in_full(details[name])
+            else:
+                print(f"  {name:<20} {textwrap.shorten(summary, WIDTH - 23, placeholder=' ...')}")
 
 
-def _print_details(method: Method) -> None:
-    lines = [f"shares {method.shares}"]
+def _print_in_full(method: Method) -> None:
+    paragraphs = [method.summary, f"Shares {method.shares}.", method.source]
     if method.decomposable is not None:
-        lines.append(f"decomposable: {'yes' if method.decomposable else 'no'}")
+        paragraphs[1] += " Decomposable." if method.decomposable else " Not decomposable."
     indent = " " * 23
-    print(textwrap.fill("; ".join(lines), WIDTH, initial_indent=indent, subsequent_indent=indent))
-    if method.source:
-        print(textwrap.fill(method.source, WIDTH, initial_indent=indent, subsequent_indent=indent))
+    lines = [line for text in paragraphs if text for line in textwrap.wrap(text, WIDTH - len(indent))]
+    print(f"  {method.name:<20} {lines[0]}")
+    for line in lines[1:]:
+        print(f"{indent}{line}")
 
 
 def _preset_summary(experiment: Experiment) -> str:

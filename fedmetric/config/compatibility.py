@@ -8,10 +8,14 @@ from fedmetric.registry import Component, objectives, rules
 def groups_of(objective: Component) -> tuple[str, ...]:
     """List the groups of an objective's heads; those of an objective made of parts are named "part.group"."""
     own: tuple[str, ...] = objectives[objective.name].traits.get("groups", ())
-    for part in getattr(objective, "parts", ()):
-        name = part if isinstance(part, str) else part["name"]
+    for name in parts_of(objective):
         own += tuple(f"{name}.{group}" for group in objectives[name].traits.get("groups", ()))
     return own
+
+
+def parts_of(objective: Component) -> list[str]:
+    """List the names of the objectives that an objective is made of; none for most."""
+    return [part if isinstance(part, str) else part["name"] for part in getattr(objective, "parts", ())]
 
 
 def fits(objective: Component, rule: Component) -> bool:
@@ -33,9 +37,10 @@ def misfit(objective: Component, rule: Component, target: str = "default") -> st
             f"federation.rule '{rule.name}' works on the {' and '.join(missing)} of the objective, and objective "
             f"'{objective.name}' has none; choose another rule, or one of the objectives {', '.join(able)}"
         )
-    wanted = objectives[objective.name].traits.get("rule") or rule.name
-    if wanted != rule.name:
-        return f"objective '{objective.name}' works under federation.rule '{wanted}' only, not under '{rule.name}'"
+    for name in (objective.name, *parts_of(objective)):
+        wanted = objectives[name].traits.get("rule") or rule.name
+        if wanted != rule.name:
+            return f"objective '{name}' works under federation.rule '{wanted}' only, not under '{rule.name}'"
     if target != "default" and not any(group.rpartition(".")[2] == "target" for group in groups):
         return f"federation.target is '{target}', but objective '{objective.name}' has no target; leave it 'default'"
     return ""

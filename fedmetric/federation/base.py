@@ -65,6 +65,10 @@ class Network(Protocol):
         """The objective, an `Objective`."""
         ...
 
+    def embed(self, images: Tensor) -> Tensor:
+        """Embed (B, C, H, W) images in eval mode: (B, D) float, unit norm, without gradients."""
+        ...
+
 
 @dataclass
 class LocalRound:

@@ -62,7 +62,7 @@ class FLESD(FederationRule):
     def send(self, before: Arrays, after: Arrays, now: LocalRound) -> tuple[Arrays, Arrays]:
         """Upload the similarities of the public images; see `FederationRule.send`."""
         assert now.public is not None
-        embeddings: Tensor = now.network.embed(now.public)
+        embeddings = now.network.embed(now.public)
         return after, {SIMILARITY: (embeddings @ embeddings.T).cpu().numpy().astype(np.float32)}
 
     def fold(self, total: Total, update: Update) -> None:
