@@ -12,8 +12,10 @@ from collections.abc import Mapping
 SMALLEST_STD = 0.05
 SHARE_OF_UNTRAINED = 0.25
 LARGEST_GAP = 0.3
+WARM_UP_BATCHES = 60
+"""Batches that running statistics must have seen before a misfit is held against them: 0.9^60 is below 0.2 %."""
 PATIENCE = 3
-"""Rounds in a row that a collapse must last: running statistics need some steps before they fit at all."""
+"""Rounds in a row that a collapse must last."""
 
 
 class CollapseAlarm:
@@ -48,7 +50,8 @@ def collapse_cause(
     """Say that the aggregated model has collapsed and why, with what to change; None where it has not.
 
     Args:
-        aggregated: "std" with running statistics, "batch_std" with those of the batch, and their "norm_gap".
+        aggregated: "std" with running statistics, "batch_std" with those of the batch, their "norm_gap", and the
+            "batches" that the running statistics have seen.
         clients: means over the clients of their own diagnostics in training; "std" among them.
         drift: "drift_cosine" between clients' moves.
         limit: see `limit_of`.
@@ -58,6 +61,8 @@ def collapse_cause(
         return None
     found = f"the embedding space has collapsed (std {std:.3f}, below {limit:.3f})"
     if aggregated.get("norm_gap", 0.0) > LARGEST_GAP and aggregated.get("batch_std", 0.0) >= limit:
+        if aggregated.get("batches", WARM_UP_BATCHES) < WARM_UP_BATCHES:
+            return None
         return (
             f"{found} only with running statistics (with the batch's own: {aggregated['batch_std']:.3f}): they do not "
             "fit the averaged weights; set federation.norm to 'recalibrate' or 'group_norm'"

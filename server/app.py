@@ -76,6 +76,11 @@ def plan_of(site: Site) -> Plan:
     layout, routes = trainer.embedder.layout, trainer.routes
     recalibrated = NORM_POLICIES[site.experiment.federation.norm].recalibrated
     calibrated = calibrated_names(layout, routes.down) if recalibrated else ()
+    if recalibrated and not calibrated:
+        raise ConfigError(
+            "federation.norm = 'recalibrate' has nothing to measure: the backbone has no running statistics, or the "
+            f"rule '{site.experiment.federation.rule.name}' leaves them at the clients; choose another policy"
+        )
     return Plan(site.experiment, trainer.rule, layout, routes, calibrated, trainer)
 
 

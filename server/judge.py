@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _NormBase
 
 from fedmetric.arrays import Arrays
 from fedmetric.config import Experiment
@@ -90,10 +91,14 @@ class Judge:
 
         Returns:
             "std", "rank", "uniformity" and "alignment" (over pairs of one class) in eval mode; "batch_std" with the
-            batch's own statistics in the norm layers; "norm_gap", 1 minus the mean cosine between the two modes.
+            batch's own statistics in the norm layers; "norm_gap", 1 minus the mean cosine between the two modes;
+            "batches", which the running statistics have seen.
         """
         self._load(shared)
-        return self._inspect()
+        layers = self._embedder.backbone.modules()
+        seen = [layer.num_batches_tracked for layer in layers if isinstance(layer, _NormBase)]
+        batches = [int(count) for count in seen if count is not None]
+        return self._inspect() | ({"batches": float(max(batches))} if batches else {})
 
     def _inspect(self) -> dict[str, float]:
         images, labels = self._inspected

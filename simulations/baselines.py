@@ -38,7 +38,10 @@ def passes_of(experiment: Experiment) -> float:
     federation = experiment.federation
     if federation.clients_per_round == 0:
         return float(federation.rounds)
-    return federation.rounds * federation.clients_per_round / Site(experiment).num_clients
+    clients = Site(experiment).num_clients
+    if federation.sampling == "reshuffled":  # the last cohort of a pass may be smaller
+        return federation.rounds / -(-clients // federation.clients_per_round)
+    return federation.rounds * federation.clients_per_round / clients
 
 
 def changed(experiment: Experiment, changes: dict[str, Any]) -> Experiment:

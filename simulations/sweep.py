@@ -17,6 +17,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -54,6 +55,13 @@ class Sweep(BaseModel):
     axes: dict[str, tuple[Value, ...]] = Field(default_factory=dict)
     rows: tuple[Row, ...] = (Row(name=""),)
     seeds: tuple[int, ...] = (1,)
+
+    @property
+    def summary(self) -> str:
+        """Say in one line what the sweep compares."""
+        named = len(self.rows) if self.rows[0].name else 0
+        parts = ([f"{named} rows"] if named else []) + [f"{len(values)} x {key}" for key, values in self.axes.items()]
+        return f"{', '.join(parts) or 'one run'} on {self.base}, {len(self.seeds)} seed{'s' * (len(self.seeds) > 1)}"
 
 
 @dataclass(frozen=True)
@@ -156,15 +164,23 @@ def run_sweep(cells: Sequence[Cell], out: Path, jobs: int, tell: Callable[[str],
     waiting = [cell for cell in cells if cell.experiment is not None and summary_of(out, cell) is None]
     tell(f"{len(cells)} cells, {len(waiting)} to run")
     failed = []
+    running: set[subprocess.Popen[bytes]] = set()
     with ThreadPoolExecutor(jobs) as pool:
-        for number, (cell, code) in enumerate(pool.map(lambda cell: (cell, _run(cell, out)), waiting), start=1):
-            tell(f"{number}/{len(waiting)} {cell.folder}: {'done' if code == 0 else f'failed, exit code {code}'}")
-            if code:
-                failed.append(cell)
+        try:
+            results = pool.map(lambda cell: (cell, _run(cell, out, running)), waiting)
+            for number, (cell, code) in enumerate(results, start=1):
+                tell(f"{number}/{len(waiting)} {cell.folder}: {'done' if code == 0 else f'failed, exit code {code}'}")
+                if code:
+                    failed.append(cell)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(running):
+                process.send_signal(signal.SIGTERM)  # each writes a checkpoint
+            raise
     return failed
 
 
-def _run(cell: Cell, out: Path) -> int:
+def _run(cell: Cell, out: Path, running: set[subprocess.Popen[bytes]]) -> int:
     assert cell.experiment is not None
     folder, file = out / cell.folder, out / f"{cell.folder}.toml"
     if folder.exists():
@@ -174,7 +190,11 @@ def _run(cell: Cell, out: Path) -> int:
         words = ["run", str(file), "--out", str(folder)]
     with (out / f"{cell.folder}.log").open("w", encoding="utf-8") as log:
         command = [sys.executable, "-m", "fedmetric.cli.app", *words, "--workers", "1"]
-        return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+        with subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as process:
+            running.add(process)
+            code = process.wait()
+            running.discard(process)
+            return code
 
 
 def summary_of(out: Path, cell: Cell) -> dict[str, Any] | None:

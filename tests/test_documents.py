@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from fedmetric.config import parse_experiment
+from fedmetric.config.catalogue import markdown
+from fedmetric.federation.drift import distance
 from fedmetric.federation.memory import ClientState
 from fedmetric.training.local_update import local_update
 from fedmetric.training.site import Site
@@ -52,7 +54,7 @@ def test_the_experiments_of_the_readme_are_valid() -> None:
 def test_the_guides_objective_is_complete_in_40_lines_and_learns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (block,) = blocks("CONTRIBUTING.md", "python")
+    block, _ = blocks("CONTRIBUTING.md", "python")
     assert len(block.splitlines()) <= 40
     (tmp_path / "simsiam_of_the_guide.py").write_text(block)
     monkeypatch.syspath_prepend(tmp_path)
@@ -86,3 +88,21 @@ def test_links_between_documents_lead_somewhere(document: str) -> None:
     assert "@@" not in (ROOT / document).read_text(encoding="utf-8"), "a figure is missing"
     for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / document).read_text(encoding="utf-8")):
         assert ((ROOT / document).parent / target).exists(), target
+
+
+def test_the_guides_rule_runs_and_keeps_every_client_within_its_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, block = blocks("CONTRIBUTING.md", "python")
+    (tmp_path / "rule_of_the_guide.py").write_text(block)
+    monkeypatch.syspath_prepend(tmp_path)
+    site = Site(tiny('federation.rule={name="rule_of_the_guide:ClippedUniform", bound=0.01}'))
+    before = site.trainer.embedder.shared()
+    update = local_update(site.trainer, site.images_of(0), before, {}, ClientState(0), 1)
+    parameters = [name for name in before if name in site.trainer.embedder.layout.parameters]
+    assert distance(before, update.arrays, parameters) == pytest.approx(0.01, rel=1e-3)
+    assert site.trainer.rule.weight(update) == 1.0
+
+
+def test_the_page_of_methods_is_what_the_command_prints() -> None:
+    assert (ROOT / "docs" / "methods.md").read_text(encoding="utf-8") == markdown()

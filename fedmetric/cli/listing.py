@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +20,7 @@ WIDTH = 79
 
 def list_methods(
     kind: Annotated[
-        str, typer.Argument(help="objectives, rules, norms, views, models, partitions, data or presets; empty for all.")
+        str, typer.Argument(help="objectives, rules, norms, views, models, partitions, data, sweeps or presets.")
     ] = "",
     as_json: JsonOption = False,
     as_markdown: Annotated[
@@ -38,12 +39,14 @@ def list_methods(
     from fedmetric.errors import UsageError
     from fedmetric.federation.norms import NORM_POLICIES
     from fedmetric.registry import nearest
+    from fedmetric.simulations.sweep import load_sweep, sweep_names
 
     titles = {"federation.rule": "rules", "objective": "objectives", "model": "models", "partition": "partitions"}
     kinds = {
         titles.get(key, key): {name: registry[name].summary for name in registry} for key, registry in CHOICES.items()
     }
     kinds["norms"] = {name: policy.summary for name, policy in NORM_POLICIES.items()}
+    kinds["sweeps"] = {name: load_sweep(Path(name)).summary for name in sweep_names()}
     kinds["presets"] = {name: _preset_summary(load_experiment(name)) for name in preset_names()}
     if kind and kind not in kinds:
         raise UsageError(f"nothing is called '{kind}'{nearest(kind, kinds)}; known: {', '.join(kinds)}")

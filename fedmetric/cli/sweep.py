@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fedmetric.cli.arguments import DataOption, use_data
+from fedmetric.cli.run_commands import signals_end_the_run
 
 
 def sweep(
@@ -33,14 +34,16 @@ def sweep(
     failed = []
     if not only_table:
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the runs: each has one worker
-        failed = run_sweep(
-            cells, folder, jobs or default_workers(), lambda line: print(line, file=sys.stderr, flush=True)
-        )
+        with signals_end_the_run():
+            failed = run_sweep(cells, folder, jobs or default_workers(), _tell)
     table = sweep_table(cells, folder)
     if folder.is_dir():
         (folder / "table.md").write_text(table, encoding="utf-8")
     print(table, end="")
     if failed:
-        raise FedmetricError(
-            f"{len(failed)} cells failed; see {folder / failed[0].folder}.log; run the sweep again to retry"
-        )
+        log = folder / f"{failed[0].folder}.log"
+        raise FedmetricError(f"{len(failed)} cells failed; see {log}; give the sweep again to retry")
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

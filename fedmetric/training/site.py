@@ -145,4 +145,9 @@ class Site:
         """
         for client, part in enumerate(self.parts):
             size = batch_size_of(len(part), self.experiment.local.batch_size)
+            if size < 2 and self.trainer.embedder.layout.statistics:
+                raise ConfigError(
+                    f"client {client} has batches of {size}, too few for the statistics of BatchNorm; give every "
+                    "client more images (partition), or set federation.norm to 'group_norm'"
+                )
             self.trainer.embedder.objective.check_client(client, len(part), size)

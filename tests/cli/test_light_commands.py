@@ -14,13 +14,15 @@ from PIL import Image
 
 from command import Command
 from fedmetric.config import preset_names
+from fedmetric.federation.norms import NORM_POLICIES
 from fedmetric.registry import REGISTRIES
+from fedmetric.simulations.sweep import sweep_names
 
 
 def test_help_names_every_command(command: Command) -> None:
     answer = command("--help")
     assert answer.code == 0
-    for name in ("demo", "run", "resume", "eval", "data", "list", "config", "doctor", "benchmarks"):
+    for name in ("demo", "run", "resume", "eval", "data", "list", "config", "doctor", "benchmarks", "sweep"):
         assert name in answer.out
 
 
@@ -31,7 +33,14 @@ def test_version_is_printed(command: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["doctor"], ["list"], ["config", "validate", "glyphs", "--set", "local.lrr=1"]]
+    "words",
+    [
+        ["--help"],
+        ["doctor"],
+        ["list"],
+        ["list", "--markdown"],
+        ["config", "validate", "glyphs", "--set", "local.lrr=1"],
+    ],
 )
 def test_light_commands_never_import_torch(words: list[str]) -> None:
     code = (
@@ -48,13 +57,26 @@ def test_light_commands_never_import_torch(words: list[str]) -> None:
 def test_list_knows_every_registered_name_and_preset(command: Command) -> None:
     listed = json.loads(command("list", "--json").out)
     names = {name for kind in listed.values() for name in kind}
-    assert names == {name for registry in REGISTRIES for name in registry} | set(preset_names())
+    others = {*preset_names(), *sweep_names(), *NORM_POLICIES}
+    assert names == {name for registry in REGISTRIES for name in registry} | others
 
 
 def test_list_fits_a_terminal_of_80_columns(command: Command) -> None:
-    answer = command("list")
-    assert max(len(line) for line in answer.out.splitlines()) <= 80
-    assert "simclr" in answer.out
+    for words in (["list"], ["list", "objectives"], ["list", "rules"]):
+        answer = command(*words)
+        assert max(len(line) for line in answer.out.splitlines()) <= 80
+    assert "simclr" in command("list").out
+
+
+def test_methods_are_listed_with_what_they_share_and_where_they_come_from(command: Command) -> None:
+    rules = json.loads(command("list", "rules", "--json").out)["rules"]
+    assert rules["fedper"]["shares"] == "backbone weights"
+    assert "ICML 2020" in rules["scaffold"]["source"]
+    assert rules["fedu"]["fits"] == ["byol", "nnclr", "simsiam"]
+    objectives = json.loads(command("list", "objectives", "--json").out)["objectives"]
+    assert objectives["moco"]["shares"] == "backbone, projector"
+    assert objectives["moco"]["decomposable"] is False
+    assert "Shares backbone, projector. Not decomposable." in command("list", "objectives").out
 
 
 def test_an_unknown_kind_names_the_nearest(command: Command) -> None:

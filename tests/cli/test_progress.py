@@ -23,6 +23,7 @@ def round_event(number: int, failures: tuple[str, ...] = ()) -> dict[str, Any]:
     return {
         "event": "round", "round": number, "rounds": 20, "ok": 4 - len(failures), "failed": len(failures),
         "failures": list(failures), "loss": 2.5, "loss_spread": 0.25, "bytes_up": 2.6e6, "bytes_down": 5.2e6,
+        "diagnostics": {"std": 0.44, "rank": 23.4}, "clients": {}, "drift_cosine": 0.125,
     }  # fmt: skip
 
 
@@ -52,7 +53,8 @@ def test_plain_lines_tell_round_clients_loss_traffic_and_time_left() -> None:
     assert "3 files could not be used" in text
     assert "2 clients have fewer images than local.batch_size=64 and shrink their batch" in text
     assert "baselines: pixels Recall@1 50.0 MAP@R 50.0; random Recall@1 50.0 MAP@R 50.0" in text
-    assert "round 1/20  clients 4 ok 0 failed  loss 2.500 ±0.250  2.6 MB up 5.2 MB down  left 0:0" in text
+    figures = "loss 2.500 ±0.250  std 0.44  drift cos 0.12  2.6 MB up 5.2 MB down  left 0:0"
+    assert f"round 1/20  clients 4 ok 0 failed  {figures}" in text
     assert "after round 1:  Recall@1 50.0  MAP@R -  std 0.44  effective rank 23.4" in text
     assert "\x1b" not in text
 
@@ -79,10 +81,24 @@ def test_the_live_table_fits_80_columns_and_keeps_the_last_rounds(rounds: int) -
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown(events, terminal=True))
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
     assert f"{rounds}/20" in text
-    for title in ("round", "ok/lost", "loss", "R@1", "MAP@R", "MB up/down", "left"):
+    for title in ("round", "ok/lost", "loss", "R@1", "MAP@R", "std", "rank", "cos", "MB up/down", "left"):
         assert title in text
 
 
 def test_the_live_table_shows_the_first_lost_client() -> None:
     text = shown([START, BASELINES, round_event(1, ("client 3, round 1, data: gone",))], terminal=True)
     assert "lost 1; the first: client 3" in text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_an_alarm_is_shown_once(terminal: bool) -> None:
+    alarms = [{"event": "alarm", "round": n, "kind": "collapse", "text": "it has collapsed"} for n in (3, 4)]
+    text = shown([START, BASELINES, round_event(3), alarms[0], round_event(4), alarms[1]], terminal=terminal)
+    assert "alarm, round 3: it has collapsed" in text
+    assert "round 4: it has collapsed" not in text
+
+
+def test_a_round_of_clients_alone_has_no_figures_of_an_aggregated_model() -> None:
+    event = {**round_event(1), "diagnostics": {}}
+    del event["drift_cosine"]
+    assert "std -  drift cos -  " in shown([START, BASELINES, event], terminal=False)

@@ -9,7 +9,7 @@ import pytest
 
 from fedmetric.data.base import Allocate
 from fedmetric.data.sources.omniglot import Omniglot
-from fedmetric.errors import DataError
+from fedmetric.errors import ConfigError, DataError
 
 Write = Callable[..., Path]
 
@@ -43,6 +43,22 @@ def test_the_groupings_are_alphabet_drawer_and_mixed(root: Path, allocate: Alloc
         "mixed": 3,
     }
     assert groupings["drawer"].names[4] == "Latin/02"
+
+
+def test_any_alphabets_may_be_learnt_from_and_held_out(root: Path, allocate: Allocate) -> None:
+    dataset = Omniglot(root, train=("Tengwar",), unseen=("Latin",)).read(8, allocate)
+    assert dataset.train.classes == ("Tengwar/character01", "Tengwar/character02")
+    assert dataset.held_out.classes == ("Latin/character01", "Latin/character02")
+
+
+def test_an_alphabet_that_is_not_there_is_named_with_the_nearest(root: Path) -> None:
+    with pytest.raises(DataError, match="omniglot has no alphabet 'Grek'; did you mean 'Greek'"):
+        Omniglot(root, train=("Grek",)).key()
+
+
+def test_an_alphabet_on_both_sides_is_refused(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.train and data\.unseen both name Greek"):
+        Omniglot(root, train=("Greek", "Latin"), unseen=("Greek",))
 
 
 def test_a_missing_tree_names_every_place(tmp_path: Path) -> None:

@@ -83,3 +83,49 @@ def test_updates_are_neither_changed_nor_kept() -> None:
     assert total.result(second)["w"].tolist() == [0.5, 0.5]
     assert total.result(second)["n"].tolist() == [3]
     assert second["w"].tolist() == [0, 0]
+
+
+def samples(seed: int, count: int) -> np.ndarray:
+    """Return activations of a client whose mean and spread are its own."""
+    return np.random.default_rng(seed).normal(seed, 1 + seed, (count, 3))
+
+
+def test_a_pooled_variance_is_that_of_all_samples_together() -> None:
+    """Means and variances of 40, 10 and 25 samples, weighed by their counts, against numpy on all 75."""
+    parts = [samples(1, 40), samples(2, 10), samples(3, 25)]
+    total = WeightedMean(pooled={"mean": "var"})
+    for part in parts:
+        total.fold({"mean": part.mean(axis=0), "var": part.var(axis=0)}, len(part))
+    everything = np.concatenate(parts)
+    found = total.mean()
+    np.testing.assert_allclose(found["mean"], everything.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found["var"], everything.var(axis=0), rtol=1e-12)
+
+
+def test_the_plain_mean_of_variances_misses_the_variance_of_means() -> None:
+    """Variances 1 and 1 around -3 and 3: 1 on average, but 1 + 9 over both clients; equal means add nothing."""
+    for distance, wanted in ((3.0, 10.0), (0.0, 1.0)):
+        pooled, plain = WeightedMean({"m": "v"}), WeightedMean()
+        for total in (pooled, plain):
+            for sign in (-1, 1):
+                total.fold({"m": np.array([sign * distance]), "v": np.array([1.0])}, 4.0)
+        assert plain.mean()["v"].item() == 1.0
+        assert pooled.mean()["v"].item() == pytest.approx(wanted)
+
+
+def test_pooling_never_gives_a_negative_variance() -> None:
+    """E[v + m^2] - E[m]^2 of a constant channel rounds to something near 0 on either side."""
+    total = WeightedMean({"m": "v"})
+    for weight in (0.1, 0.7, 0.3):
+        total.fold({"m": np.array([1e8 + 1 / 3, 0.1]), "v": np.zeros(2)}, weight)
+    assert (total.mean()["v"] >= 0).all()
+
+
+def test_a_pair_that_is_not_uploaded_is_not_pooled() -> None:
+    total = WeightedMean({"m": "v"})
+    total.fold({"w": np.ones(2)}, 1.0)
+    assert list(total.mean()) == ["w"]
+
+
+def test_the_mean_of_nothing_holds_nothing() -> None:
+    assert WeightedMean({"m": "v"}).mean() == {}

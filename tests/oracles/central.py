@@ -17,7 +17,7 @@ from fedmetric.seeds import numpy_generator, torch_generator
 
 
 def train_centrally(experiment: Experiment) -> Arrays:
-    """Train on all images with Adam, which is created anew for each round, and a cosine over rounds."""
+    """Train on all images with Adam, made anew in each round, and a cosine over rounds; a target goes on in all."""
     torch.set_num_threads(1)
     images = load_dataset(experiment.data, experiment.image_size).train
     embedder = build_embedder(experiment, images.channels)
@@ -43,5 +43,6 @@ def train_centrally(experiment: Experiment) -> Arrays:
                 optimiser.zero_grad()
                 embedder.loss(Batch((one, two))).backward()
                 optimiser.step()
+                embedder.objective.after_step(embedder.backbone, round / rounds)
                 step += 1
     return embedder.shared()

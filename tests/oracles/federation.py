@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fedmetric.arrays import Arrays
-from fedmetric.federation.base import Update
+from fedmetric.federation.base import Update, Workshop
 from fedmetric.federation.memory import ClientState
+from fedmetric.seeds import torch_generator
 from fedmetric.training.local_update import local_update
 from fedmetric.training.site import Site
 
@@ -23,7 +24,7 @@ class Federation:
 
     def __post_init__(self) -> None:
         trainer = self.site.trainer
-        self.shared = trainer.embedder.arrays(trainer.routes.up)
+        self.shared = trainer.embedder.arrays(trainer.routes.server)
         self.state = trainer.rule.init(self.shared)
 
     def run(self, round: int) -> None:
@@ -33,7 +34,14 @@ class Federation:
         self.updates = []
         for client in range(self.site.num_clients):
             own = ClientState.from_arrays(self.memories.get(client, {}), client)
-            images = self.site.images_of(client)
-            self.updates.append(local_update(trainer, images, sent, broadcast, own, round))
+            local, images = self.site.trainer_of(client), self.site.images_of(client)
+            self.updates.append(local_update(local, images, sent, broadcast, own, round))
             self.memories[client] = own.to_arrays()
-        self.state, self.shared = trainer.rule.aggregate(self.state, self.shared, self.updates)
+        total = trainer.rule.begin(self.shared)
+        for update in self.updates:
+            trainer.rule.fold(total, update)
+        self.state, self.shared = trainer.rule.finish(self.state, self.shared, total)
+        if trainer.public is not None:
+            generator = torch_generator(self.site.experiment.seed, "distillation", round=round)
+            workshop = Workshop(trainer.embedder, trainer.public, generator)
+            self.shared = trainer.rule.distil(self.shared, total, workshop)

@@ -59,3 +59,10 @@ def tico(online: Points, target: Points, past: Points, beta: float, rho: float) 
     pull = 1 - sum(cosine(p, q) for p, q in zip(online, target, strict=True)) / len(z)
     push = sum(p[i] * running[i][j] * p[j] for p in z for i in dims for j in dims) / len(z)
     return pull + rho * push, running
+
+
+def off_diagonal(points: Points) -> float:
+    """Average the squared correlations of different dimensions, times N: equation 6 of Shi et al., ICLR 2023."""
+    columns = [unit(column) for column in centred(points)]
+    pairs = [(i, j) for i in range(len(columns)) for j in range(len(columns)) if i != j]
+    return len(points) * sum(dot(columns[i], columns[j]) ** 2 for i, j in pairs) / len(pairs)

@@ -12,7 +12,7 @@ from flwr.app import Message
 
 from fedmetric.errors import Interrupted, TooFewClientsError
 from fedmetric.federation.base import FederationRule, RuleContext, Update
-from fedmetric.layout import Layout
+from fedmetric.layout import Layout, routes
 from fedmetric.server.exchange import exchange
 from fedmetric.server.rounds import Clients, Plan, check_enough, run_round
 from fedmetric.simulations.engines.grid import identify_process
@@ -21,7 +21,7 @@ from tiny import tiny
 
 SHARED = {"w": np.zeros(2, np.float32)}
 LAYOUT = Layout({"w": "backbone"}, parameters=frozenset({"w"}))
-PLAN = Plan(tiny(), FederationRule(RuleContext(LAYOUT)), LAYOUT, down=("w",))
+PLAN = Plan(tiny(), FederationRule(RuleContext(LAYOUT)), LAYOUT, routes(LAYOUT))
 
 
 class ScriptedGrid:

@@ -12,13 +12,15 @@ from fedmetric.config import Experiment, parse_experiment
 from fedmetric.config.compatibility import fits
 from fedmetric.data.base import Dataset, ImageSet
 from fedmetric.errors import ConfigError
+from fedmetric.federation.memory import ClientState
 from fedmetric.registry import objectives, rules
+from fedmetric.training.local_update import place_weights
 from fedmetric.training.site import Site
 from oracles.federation import Federation
 
 SMALL = {
     "hidden_dim": 8, "output_dim": 4, "predictor_dim": 4, "bottleneck_dim": 4, "queue_size": 8, "num_prototypes": 6,
-    "clusters": 3, "memory_size": 8, "local_clusters": 2,
+    "clusters": 3, "memory_size": 8, "local_clusters": 2, "steps": 2,
 }  # fmt: skip
 PAIRS = [(objective, rule) for objective in objectives for rule in rules]
 FITTING = [pair for pair in PAIRS if fits(objectives[pair[0]].options(), rules[pair[1]].options())]
@@ -34,23 +36,25 @@ def small(registry: Any, name: str) -> dict[str, Any]:
     return section
 
 
-def site_of(objective: str, rule: str) -> Site:
-    """Two clients of 12 random images each, two steps a round."""
+def site_of(objective: str, rule: str, target: str = "default") -> Site:
+    """Two clients of 12 random images each, two steps a round; a fourth class is there to be public."""
     experiment = Experiment.model_validate(
         {
             "image_size": 16,
+            "public_classes": 0.25 if rules[rule].traits.get("needs_public") else 0.0,
             "partition": {"name": "iid", "clients": 2},
             "model": {"name": "conv4", "width": 4},
             "objective": small(objectives, objective),
-            "federation": {"rule": small(rules, rule), "rounds": 2},
+            "federation": {"rule": small(rules, rule), "rounds": 2, "target": target},
             "local": {"batch_size": 6},
         }
     )
-    pixels = np.random.default_rng(1).integers(0, 256, (24, 16, 16, 1), dtype=np.uint8)
-    names = ("a", "b", "c", "d")
-    train = ImageSet("random", pixels, np.arange(24, dtype=np.int64) % 3, names)
+    classes = 4 if experiment.public_classes else 3
+    pixels = np.random.default_rng(1).integers(0, 256, (8 * classes, 16, 16, 1), dtype=np.uint8)
+    names = ("a", "b", "c", "d", "e")
+    train = ImageSet("random", pixels, np.arange(8 * classes, dtype=np.int64) % classes, names)
     site = Site(experiment)
-    site.__dict__["dataset"] = Dataset(train, ImageSet("random", pixels[:2], np.full(2, 3, np.int64), names))
+    site.__dict__["dataset"] = Dataset(train, ImageSet("random", pixels[:2], np.full(2, 4, np.int64), names))
     return site
 
 
@@ -85,6 +89,28 @@ def test_two_rounds_train_and_only_what_may_travel_does(objective: str, rule: st
     first = "backbone.block1.conv.weight"
     trained = federation.shared[first] if first in federation.shared else own[f"own.{first}"]
     assert not np.array_equal(trained, start[first])
+
+
+@pytest.mark.parametrize("objective", [name for name, entry in objectives.items() if entry.traits.get("target_policy")])
+@pytest.mark.parametrize("target", ["local", "reset", "aggregate"])
+def test_a_target_travels_stays_or_is_made_anew_as_the_experiment_says(objective: str, target: str) -> None:
+    """After a round: in the upload, in the client's state, or in neither; next round it starts where it should."""
+    site = site_of(objective, objectives[objective].traits.get("rule", "fedavg"), target=target)
+    federation = Federation(site)
+    federation.run(1)
+    targets = site.trainer.embedder.layout.targets
+    kept = {name.removeprefix("own.") for name in federation.memories[0]}
+    assert bool(targets & federation.updates[0].arrays.keys()) is (target == "aggregate")
+    assert bool(targets & kept) is (target == "local")
+    sent = {name: federation.shared[name] for name in site.trainer.routes.down}
+    own = ClientState.from_arrays(federation.memories[0], 0)
+    mine = dict(own.own)
+    place_weights(site.trainer, sent, {}, own)
+    network = site.trainer.embedder
+    weight = network.objective.get_submodule("target").layers[0].get_parameter("block1.conv.weight").numpy()
+    name = "objective.target.layers.0.block1.conv.weight"
+    start = {"local": mine, "aggregate": sent, "reset": {name: sent["backbone.block1.conv.weight"]}}[target]
+    np.testing.assert_array_equal(weight, start[name])
 
 
 @pytest.mark.parametrize(("objective", "rule"), OTHERS)

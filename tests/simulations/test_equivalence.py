@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from command import in_a_process
-from fedmetric.arrays import sha256_of
+from fedmetric.arrays import Arrays, sha256_of
+from fedmetric.clients import app as client_app
 from fedmetric.errors import ConfigError, DataError, FedmetricError, Interrupted, UsageError
+from fedmetric.evaluation.base import Scores
+from fedmetric.server import app as server_app
+from fedmetric.server.checkpoints import latest_checkpoint
 from fedmetric.simulations.launch import resume_run, start_run
+from fedmetric.training.site import Site
 from oracles.central import train_centrally
+from oracles.federation import Federation
 from tiny import tiny
 
 RAY_SECONDS = 400
@@ -26,6 +32,17 @@ def ignore(event: Mapping[str, Any]) -> None:
 
 def sha256(folder: Path, *overrides: str, workers: int = 1) -> str:
     return str(start_run(tiny("evaluation.every=0", *overrides), folder, ignore, workers=workers)["weights_sha256"])
+
+
+def small(objective: str, **options: object) -> tuple[str, ...]:
+    """Return the overrides that choose an objective with small heads."""
+    sizes = {"hidden_dim": 16, "output_dim": 8, **options}
+    return (f"objective.name={objective}", *(f"objective.{key}={value}" for key, value in sizes.items()))
+
+
+def rule(name: str, **options: object) -> tuple[str, ...]:
+    """Return the overrides that choose a rule."""
+    return (f"federation.rule.name={name}", *(f"federation.rule.{key}={value}" for key, value in options.items()))
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +80,55 @@ def test_another_seed_gives_other_weights(reference: str, tmp_path: Path) -> Non
     assert sha256(tmp_path / "run", "seed=2") != reference
 
 
-@pytest.mark.parametrize("epochs", [1, 2])
-def test_one_client_is_central_training_bit_for_bit(tmp_path: Path, epochs: int) -> None:
-    one = ("partition.clients=1", f"local.epochs={epochs}")
+@pytest.mark.parametrize(("objective", "epochs"), [("simclr", 1), ("simclr", 2), ("byol", 1), ("dino", 2), ("tico", 1)])
+def test_one_client_is_central_training_bit_for_bit(tmp_path: Path, objective: str, epochs: int) -> None:
+    one = ("partition.clients=1", f"local.epochs={epochs}", *small(objective))
     assert sha256(tmp_path / "run", *one) == sha256_of(train_centrally(tiny(*one)))
 
 
-def test_fedprox_without_its_term_is_fedavg_bit_for_bit(reference: str, tmp_path: Path) -> None:
-    assert sha256(tmp_path / "zero", "federation.rule.name=fedprox", "federation.rule.mu=0") == reference
-    assert sha256(tmp_path / "one", "federation.rule.name=fedprox", "federation.rule.mu=1") != reference
+def test_one_client_is_central_training_under_every_rule_that_adds_nothing_to_one_client(tmp_path: Path) -> None:
+    one = ("partition.clients=1", *small("byol"))
+    wanted = sha256_of(train_centrally(tiny(*one)))
+    for name in ("fedema", "fedbn"):
+        assert sha256(tmp_path / name, *one, *rule(name)) == wanted
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory: pytest.TempPathFactory, reference: str) -> dict[str, str]:
+    """FedAvg's weights after two rounds by objective, and after one round."""
+    folder = tmp_path_factory.mktemp("references")
+    return {
+        "simclr": reference,
+        "byol": sha256(folder / "byol", *small("byol")),
+        "one round": sha256(folder / "one", "federation.rounds=1"),
+    }
+
+
+REDUCTIONS = [
+    ("simclr", rule("fedprox", mu=0), rule("fedprox", mu=1)),
+    ("simclr", rule("fedavgm", momentum=0, lr=1), rule("fedavgm", momentum=0.5, lr=1)),
+    ("simclr", rule("feddecorr", weight=0), rule("feddecorr", weight=1)),
+    ("byol", rule("fedx", weight=0), rule("fedx", weight=1)),
+    ("byol", rule("fedema", tau=0), rule("fedema", tau=0.7)),
+    ("byol", rule("fedema", tau=0, divergence="local_drift"), rule("fedema", tau=0.7, divergence="local_drift")),
+    ("byol", rule("fedu", threshold="1e9"), rule("fedu", threshold=0)),
+]
+
+
+@pytest.mark.parametrize(("objective", "neutral", "other"), REDUCTIONS, ids=lambda value: "-".join(value[1:]) or None)
+def test_a_rule_whose_own_part_is_switched_off_is_fedavg_bit_for_bit(
+    references: dict[str, str], tmp_path: Path, objective: str, neutral: tuple[str, ...], other: tuple[str, ...]
+) -> None:
+    assert sha256(tmp_path / "neutral", *small(objective), *neutral) == references[objective]
+    assert sha256(tmp_path / "other", *small(objective), *other) != references[objective]
+
+
+def test_scaffold_is_fedavg_in_its_first_round_and_not_in_its_second(
+    references: dict[str, str], tmp_path: Path
+) -> None:
+    """Every control variate is 0 before the first round ends."""
+    assert sha256(tmp_path / "one", "federation.rounds=1", *rule("scaffold")) == references["one round"]
+    assert sha256(tmp_path / "two", *rule("scaffold")) != references["simclr"]
 
 
 class StopAfter:
@@ -99,6 +156,105 @@ def test_a_run_that_was_interrupted_anywhere_resumes_to_the_same_weights(tmp_pat
     assert resumed["evaluation"] == whole["evaluation"]
     rounds = [event["round"] for event in events(tmp_path / "cut") if event["event"] == "round"]
     assert rounds == [1, 2, 3, 4]
+
+
+BYOL = small("byol")
+STATEFUL = {
+    "byol": BYOL,
+    "byol, target aggregated": (*BYOL, "federation.target=aggregate"),
+    "moco": small("moco", queue_size=32),
+    "nnclr": small("nnclr", queue_size=32),
+    "dino": small("dino", bottleneck_dim=4),
+    "tico": small("tico"),
+    "swav": small("swav", num_prototypes=8),
+    "byol, fedema": (*BYOL, *rule("fedema")),
+    "byol, fedu": (*BYOL, *rule("fedu", threshold=0)),
+    "scaffold": rule("scaffold"),
+    "fedavgm": rule("fedavgm"),
+    "fedadam": rule("fedadam"),
+    "orchestra": (*small("orchestra", clusters=4, memory_size=32), *rule("orchestra", local_clusters=4)),
+    "fedbn": rule("fedbn"),
+    "fedper": rule("fedper"),
+    "solo": rule("solo"),
+    "flesd": (*rule("flesd", steps=2, batch_size=32), "public_classes=0.2"),
+    "moments kept": ("local.optimiser_state=local",),
+    "local statistics": ("federation.norm=local",),
+    "recalibrated": ("federation.norm=recalibrate",),
+}
+BRIEF = ("federation.rounds=4", "federation.clients_per_round=2", "local.batch_size=128", "evaluation.every=0")
+
+
+class Blind:
+    """A judge that measures nothing, which takes most of the time of a tiny run."""
+
+    untrained: ClassVar[dict[str, float]] = {}
+    baselines: ClassVar[dict[str, Scores]] = {}
+    class_hashes = ()
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    def inspect(self, shared: Arrays) -> dict[str, float]:
+        return {}
+
+    def measure(self, shared: Arrays, transfer: bool) -> tuple[Scores, Scores]:
+        return {}, {}
+
+    def measure_clients(self, memories: Mapping[int, Arrays], transfer: bool) -> dict[int, Scores]:
+        return {client: {} for client in memories}
+
+
+def everything(folder: Path) -> dict[str, str]:
+    """Hash what the last checkpoint holds: weights, the rule's state, every client's own state."""
+    checkpoint, problems = latest_checkpoint(folder / "checkpoints")
+    assert problems == []
+    assert checkpoint.round == 4
+    clients = {f"client {client}": sha256_of(memory) for client, memory in checkpoint.memories.items()}
+    return {"weights": sha256_of(checkpoint.shared), "server": sha256_of(checkpoint.state), **clients}
+
+
+@pytest.mark.parametrize("what", STATEFUL)
+def test_a_run_that_stopped_half_way_ends_with_the_weights_and_the_state_of_one_that_did_not(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two rounds, a stop, two rounds; the client's network is built anew, as in another process. Two clients of three
+    take part in a round, so that some client goes on from before the stop."""
+    monkeypatch.setattr(server_app, "Judge", Blind)
+    experiment = tiny(*BRIEF, *STATEFUL[what])
+    whole = start_run(experiment, tmp_path / "whole", ignore, workers=1)
+    with pytest.raises(Interrupted):
+        start_run(experiment, tmp_path / "cut", StopAfter("checkpoint", 2), workers=1)
+    client_app._site.cache_clear()
+    resumed = resume_run(tmp_path / "cut", ignore, workers=1)
+    assert resumed["weights_sha256"] == whole["weights_sha256"]
+    assert everything(tmp_path / "cut") == everything(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("what", ["byol, fedema", "recalibrated"])
+def test_two_workers_give_the_weights_and_the_state_of_one(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which worker serves a client changes from round to round; what the client keeps must follow it."""
+    monkeypatch.setattr(server_app, "Judge", Blind)
+    for workers in (1, 2):
+        start_run(tiny(*BRIEF, *STATEFUL[what]), tmp_path / str(workers), ignore, workers=workers)
+    assert everything(tmp_path / "1") == everything(tmp_path / "2")
+
+
+@pytest.mark.parametrize("what", ["byol, fedema", "scaffold", "fedavgm", "orchestra", "solo", "moments kept"])
+def test_messages_workers_and_checkpoints_add_nothing_to_two_loops(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights, server state and every client's state are those of loops over rounds and clients."""
+    monkeypatch.setattr(server_app, "Judge", Blind)
+    experiment = tiny(*BRIEF, "federation.clients_per_round=0", *STATEFUL[what])
+    start_run(experiment, tmp_path / "run", ignore, workers=1)
+    loops = Federation(Site(experiment))
+    for round in range(1, 5):
+        loops.run(round)
+    clients = {f"client {client}": sha256_of(memory) for client, memory in loops.memories.items()}
+    wanted = {"weights": sha256_of(loops.shared), "server": sha256_of(loops.state), **clients}
+    assert everything(tmp_path / "run") == wanted
 
 
 def test_a_run_resumes_from_the_checkpoint_before_a_damaged_one(tmp_path: Path) -> None:

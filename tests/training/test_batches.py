@@ -109,3 +109,18 @@ def test_another_seed_round_or_client_gets_other_views_of_the_same_images(
     (first,), (second,) = (list(batches(images, Wants(), GlyphViews(), 4, 1, *place)) for place in ((1, 1, 0), other))
     assert numbers(next(iter(drawn(images)))) == [0, 1, 2, 3]
     assert not torch.equal(first.views[0], second.views[0])
+
+
+def test_both_views_of_an_image_are_turned_alike() -> None:
+    """Without any other distortion, the two views of a turned image are equal, and its class says how it was turned."""
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
+    images = ImageSet("random", pixels, np.zeros(40, np.int64), ("a",))
+    still = GlyphViews(rotation=0, translation=0, scaling=(1.0, 1.0), shear=0, quarter_turns=True)
+    (batch,) = batches(images, Wants(labels=True), still, 40, 1, 1, 1, 0)
+    assert torch.equal(batch.views[0], batch.views[1])
+    assert batch.labels is not None
+    originals = to_tensor(images.images)
+    for view, label in zip(batch.views[0], batch.labels.tolist(), strict=True):
+        upright = torch.rot90(view, -label, (1, 2))
+        assert any(torch.equal(upright, original) for original in originals)
+    assert set(batch.labels.tolist()) == {0, 1, 2, 3}

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fedmetric.config.experiment import Local
-from fedmetric.training.optimiser import build_optimiser, learning_rate
+from fedmetric.training.optimiser import build_optimiser, learning_rate, load_moments, moments
 
 
 def rates(settings: Local, rounds: int) -> list[float]:
@@ -78,3 +78,64 @@ def test_one_step_of_sgd_by_hand() -> None:
     build_optimiser(layer, Local(optimiser="sgd", momentum=0.0, weight_decay=0.5), 0.1).step()
     assert layer.weight.item() == pytest.approx(1.6)
     assert layer.bias.item() == pytest.approx(1.7)
+
+
+def steps(module: nn.Module, optimiser: torch.optim.Optimizer, first: int, last: int) -> None:
+    """Take steps whose gradients are a function of the step alone."""
+    for step in range(first, last):
+        for place, parameter in enumerate(p for p in module.parameters() if p.requires_grad):
+            generator = torch.Generator().manual_seed(100 * step + place)
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        optimiser.step()
+
+
+def trained(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in module.named_parameters() if value.requires_grad}
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_an_optimiser_that_takes_up_its_moments_goes_on_bit_for_bit(name: str) -> None:
+    """Five steps at once, against three, the moments as arrays, a new optimiser, and two."""
+    settings = Local(optimiser=name, weight_decay=0.1)
+    whole, parted = network(), network()
+    parted.load_state_dict(whole.state_dict())
+    steps(whole, build_optimiser(whole, settings, 0.01), 0, 5)
+
+    before = build_optimiser(parted, settings, 0.01)
+    steps(parted, before, 0, 3)
+    stored = moments(before, trained(parted))
+    after = build_optimiser(parted, settings, 0.01)
+    load_moments(after, trained(parted), stored)
+    steps(parted, after, 3, 5)
+    assert all(torch.equal(value, parted.state_dict()[key]) for key, value in whole.state_dict().items())
+
+
+def test_an_optimiser_that_starts_anew_goes_elsewhere() -> None:
+    whole, parted = network(), network()
+    parted.load_state_dict(whole.state_dict())
+    steps(whole, build_optimiser(whole, Local(), 0.01), 0, 5)
+    for first, last in ((0, 3), (3, 5)):
+        steps(parted, build_optimiser(parted, Local(), 0.01), first, last)
+    assert not torch.equal(whole[0].weight, parted[0].weight)
+
+
+def test_moments_are_named_by_kind_and_parameter_and_are_copies() -> None:
+    module = network()
+    optimiser = build_optimiser(module, Local(), 0.01)
+    assert moments(optimiser, trained(module)) == {}
+    steps(module, optimiser, 0, 1)
+    stored = moments(optimiser, trained(module))
+    assert set(stored) == {f"{kind}:{name}" for kind in ("step", "exp_avg", "exp_avg_sq") for name in trained(module)}
+    kept = stored["exp_avg:0.weight"].copy()
+    steps(module, optimiser, 1, 2)
+    assert stored["exp_avg:0.weight"].tobytes() == kept.tobytes()
+
+
+def test_a_parameter_without_stored_moments_starts_anew() -> None:
+    module = network()
+    optimiser = build_optimiser(module, Local(), 0.01)
+    steps(module, optimiser, 0, 1)
+    stored = {key: array for key, array in moments(optimiser, trained(module)).items() if key.endswith(":0.weight")}
+    fresh = build_optimiser(module, Local(), 0.01)
+    load_moments(fresh, trained(module), stored)
+    assert set(fresh.state) == {module[0].weight}

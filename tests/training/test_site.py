@@ -68,6 +68,33 @@ def test_the_trainer_is_built_from_the_experiment_once(small: Small) -> None:
     assert trainer.device == compute_device()
 
 
+def client_of(small: Small, count: int, *overrides: str) -> Site:
+    """Return a site whose only client holds this many images."""
+    site = Site(small("data=digits", "image_size=16", "partition.name=iid", "partition.clients=1", *overrides))
+    site.__dict__["parts"] = [np.arange(count, dtype=np.int64)]
+    return site
+
+
+def test_a_client_with_too_few_images_for_batch_statistics_is_refused_before_training(small: Small) -> None:
+    message = "client 0 has batches of 1, too few for the statistics of BatchNorm; .* federation.norm to 'group_norm'"
+    with pytest.raises(ConfigError, match=message):
+        client_of(small, 1, "objective.name=moco", "objective.queue_size=1").check_clients()
+    client_of(small, 2).check_clients()
+
+
+def test_a_client_with_too_few_images_for_the_objective_is_refused_before_training(small: Small) -> None:
+    with pytest.raises(ConfigError, match="client 0 has batches of 1, the objective needs at least 2"):
+        client_of(small, 1, "federation.norm=group_norm").check_clients()
+    client_of(small, 1, "objective.name=moco", "objective.queue_size=1", "federation.norm=group_norm").check_clients()
+
+
+def test_a_queue_longer_than_the_smallest_client_is_refused_before_training(small: Small) -> None:
+    with pytest.raises(
+        ConfigError, match=r"objective.queue_size=256 but client 0 holds 100 images; lower .* to at most"
+    ):
+        client_of(small, 100, "objective.name=moco").check_clients()
+
+
 def test_the_data_set_comes_from_the_cache_at_the_size_of_the_experiment(small: Small) -> None:
     site = Site(small("data=digits", "image_size=16", *IID))
     assert site.dataset.train.images.shape[1:] == (16, 16, 1)

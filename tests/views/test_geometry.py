@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as torchvision
 
-from fedmetric.views.geometry import affine_matrices, crop_matrices, flip_matrices, resample
+from fedmetric.views.geometry import affine_matrices, crop_matrices, flip_matrices, quarter_turned, resample
 
 Pictures = Callable[..., Tensor]
 IMAGE = torch.arange(16.0).reshape(1, 1, 4, 4)
@@ -128,3 +128,32 @@ def test_a_certain_flip_mirrors_columns_and_an_impossible_one_nothing(generator:
 def test_half_of_the_images_flip(generator: Generator) -> None:
     share = (flip_matrices(2000, 0.5, generator)[:, 0, 0] < 0).float().mean()
     assert float(share) == pytest.approx(0.5, abs=0.05)
+
+
+def test_quarter_turns_are_exact_and_give_classes_of_their_own() -> None:
+    """An image with a mark in its top left corner has it in a corner of its own after 0, 1, 2 and 3 turns."""
+    images = torch.zeros(64, 1, 3, 3)
+    images[:, 0, 0, 0] = 1
+    labels = torch.arange(64) % 5 - 1
+    turned, classes = quarter_turned(images, labels, Generator().manual_seed(1))
+    corners = {0: (0, 0), 1: (2, 0), 2: (2, 2), 3: (0, 2)}
+    assert classes is not None
+    seen = set()
+    for image, before, after in zip(turned, labels.tolist(), classes.tolist(), strict=True):
+        assert image.sum() == 1
+        if before < 0:
+            assert after == -1
+            continue
+        turns = after - 4 * before
+        seen.add(turns)
+        assert image[0][corners[turns]] == 1
+    assert seen == {0, 1, 2, 3}
+
+
+def test_quarter_turns_leave_the_images_they_are_given() -> None:
+    images = torch.rand(8, 1, 4, 4, generator=Generator().manual_seed(2))
+    kept = images.clone()
+    turned, labels = quarter_turned(images, None, Generator().manual_seed(3))
+    assert labels is None
+    assert torch.equal(images, kept)
+    assert not torch.equal(turned, kept)
