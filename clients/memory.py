@@ -2,7 +2,7 @@
 
 A SuperNode starts a new process for every message and holds contexts in memory only, so a deployed client names a
 folder of its own (`--node-config 'state-dir="..."'`): its targets, queues and control variates then survive a restart.
-Nothing of this is ever sent.
+It is not sent; see `fedmetric.federation.memory` for what a rule may derive from it and upload.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from fedmetric.server.events import Emit, as_plain, evaluation_event, round_even
 from fedmetric.server.judge import Judge, mean_of_clients
 from fedmetric.server.rounds import Clients, Plan, run_round
 from fedmetric.training.calibrate import calibrated_names
+from fedmetric.training.local_update import Trainer, kept_names
 from fedmetric.training.site import Site
 
 NODE_WAIT_SECONDS = 120.0
@@ -122,6 +123,11 @@ def serve(
     judge = Judge(site)
     if start is not None and start.class_hashes != judge.class_hashes:
         raise DataError(f"{folder.path}: the checkpoint was trained on other classes than the data set now holds")
+    if start is not None and keeper is None and needs_client_state(trainer):
+        raise ConfigError(
+            "this engine does not keep the clients' own state in checkpoints, and this run cannot go on without it; "
+            "resume with --engine local a run that --engine local began"
+        )
     plan = plan_of(site)
     clients = Clients(grid, wait_for_nodes(grid, site.num_clients), window, stop)
     if start is None:
@@ -169,7 +175,7 @@ def conclude(judge: Judge, done: Checkpoint, emit: Emit, began: float) -> Report
     clients: dict[int, Scores] = {}
     finished: Scores
     diagnostics: Scores
-    if judge.site.trainer.rule.personal:
+    if judge.site.trainer.rule.personal and done.memories:
         clients = judge.measure_clients(done.memories, transfer=True)
         finished, diagnostics = mean_of_clients(clients), {}
         weights = {f"{client}/{name}": array for client, own in done.memories.items() for name, array in own.items()}
@@ -180,6 +186,11 @@ def conclude(judge: Judge, done: Checkpoint, emit: Emit, began: float) -> Report
     rows = {"trained": finished, **judge.baselines}
     space = {name: score.mean for name, score in diagnostics.items()}
     return Report(done.round, weights, rows, time.monotonic() - began, clients, space)
+
+
+def needs_client_state(trainer: Trainer) -> bool:
+    """Return whether what clients keep between rounds decides the result."""
+    return bool(kept_names(trainer)) or trainer.rule.remembers or (trainer.experiment.local.optimiser_state == "local")
 
 
 def is_due(round: int, every: int) -> bool:

@@ -23,7 +23,7 @@ class Drift:
             start: the server's weights.
             names: the trained parameters among them.
         """
-        self._start = {name: start[name] for name in names if name in start}
+        self._start = {name: array for name, array in start.items() if name in names}
         self._sum: NDArray[np.float64] | None = None
         self._norms: list[float] = []
         self._moved = 0

@@ -105,13 +105,17 @@ class Judge:
         if len(images) < 2:
             return {}
         embeddings = self._embedder.embed(images).cpu()
-        if not bool(torch.isfinite(embeddings).all()) or not bool((embeddings.norm(dim=1) > 0).all()):
+        alive = embeddings.norm(dim=1) > 0
+        if not bool(torch.isfinite(embeddings).all()) or int(alive.sum()) < 2:
             return {"std": 0.0}  # dead or diverged: nothing is told apart
-        scores = diagnostics(embeddings, labels, seed=self.site.experiment.seed)
+        scores = diagnostics(embeddings[alive], labels[alive.numpy()], seed=self.site.experiment.seed)
         found = {name: score.mean for name, score in scores.items() if score.mean is not None}
         found["rank"] = found.pop("effective_rank")
         self._embedder.train()
-        with torch.no_grad():  # running statistics change here; every use of this network loads its weights first
+        with (
+            torch.no_grad(),
+            torch.random.fork_rng(),
+        ):  # running statistics change here; every use of this network loads its weights first
             batch = functional.normalize(self._embedder.backbone(images).flatten(1).float(), dim=1).cpu()
         found["batch_std"] = scaled_deviation(batch)
         found["norm_gap"] = 1.0 - float((batch * embeddings).sum(dim=1).mean())

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from threading import Event
 
 import numpy as np
+import torch
 from flwr.serverapp import Grid
 
 from fedmetric.arrays import Arrays, num_bytes
 from fedmetric.config import Experiment
-from fedmetric.errors import TooFewClientsError
+from fedmetric.errors import ProtocolError, TooFewClientsError
 from fedmetric.federation.average import WeightedMean
-from fedmetric.federation.base import FederationRule, State, Total, Workshop
+from fedmetric.federation.base import FederationRule, State, Total, Update, Workshop
 from fedmetric.layout import Layout, Routes
-from fedmetric.seeds import torch_generator
+from fedmetric.seeds import derive_seed, torch_generator
 from fedmetric.server.cohort import cohort_of
 from fedmetric.server.drift import Drift
 from fedmetric.server.exchange import exchange
@@ -113,6 +114,7 @@ def run_round(clients: Clients, plan: Plan, round: int, shared: Arrays, state: S
     reported: dict[str, list[float]] = {}
     examples = shrunk = bytes_up = 0
     for reply in exchange(clients.grid, clients.nodes, cohort, request_for, expected, clients.window, clients.stop):
+        reply = checked(rule, reply, shared, round)
         if isinstance(reply, ClientFailure):
             failures.append(reply)
             continue
@@ -137,6 +139,16 @@ def run_round(clients: Clients, plan: Plan, round: int, shared: Arrays, state: S
         new, state, tuple(losses), tuple(failures), examples, int(shrunk), bytes_down, bytes_up,
         drift.result(), {name: tuple(values) for name, values in reported.items()},
     )  # fmt: skip
+
+
+def checked(rule: FederationRule, reply: Update | ClientFailure, shared: Arrays, round: int) -> Update | ClientFailure:
+    """Turn an update whose extra arrays are not what the rule uploads into a failure."""
+    if isinstance(reply, Update):
+        try:
+            rule.check_extra(reply.extra, shared)
+        except ProtocolError as error:
+            return ClientFailure(reply.client, round, "reply", str(error))
+    return reply
 
 
 def calibrate(
@@ -164,8 +176,10 @@ def distil(plan: Plan, round: int, shared: Arrays, total: Total) -> Arrays:
     """Let the rule train the server's network on public images."""
     assert plan.trainer is not None
     assert plan.trainer.public is not None
-    generator = torch_generator(plan.experiment.seed, "distillation", round=round)
-    with one_thread():
+    seed = plan.experiment.seed
+    generator = torch_generator(seed, "distillation", round=round)
+    with one_thread(), torch.random.fork_rng():
+        torch.manual_seed(derive_seed(seed, "layers of the server", round=round))
         network = plan.trainer.embedder.to(plan.trainer.device)
         return plan.rule.distil(shared, total, Workshop(network, plan.trainer.public, generator))
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from fedmetric.config import Experiment
+from fedmetric.config.compatibility import only_rule
+from fedmetric.errors import ConfigError
 from fedmetric.training.site import Site
 
 Baseline = Literal["central", "local", "random"]
@@ -22,15 +26,22 @@ def baseline_of(experiment: Experiment, baseline: Baseline) -> Experiment:
     that they see as many images and their learning rate falls in as many steps.
     """
     name = f"{experiment.name}-{baseline}"
+    federation: dict[str, Any]
     if baseline == "random":
-        return changed(experiment, {"name": name, "federation": {"rounds": 0}})
+        federation = {"rounds": 0, "rule": {"name": only_rule(experiment.objective) or "fedavg"}}
+        return changed(experiment, {"name": name, "federation": federation})
     rounds = max(1, round(passes_of(experiment)))
-    federation: dict[str, Any] = {"rounds": rounds, "clients_per_round": 0, "max_staleness": 0}
+    federation = {"rounds": rounds, "clients_per_round": 0, "max_staleness": 0}
+    if experiment.federation.norm == "recalibrate":  # there is no average whose statistics would not fit
+        federation["norm"] = "average"
+    warmup = round(experiment.local.warmup_rounds * rounds / max(1, experiment.federation.rounds))
+    changes: dict[str, Any] = {"name": name, "federation": federation, "local": {"warmup_rounds": warmup}}
     if baseline == "local":
-        return changed(experiment, {"name": name, "federation": {**federation, "rule": {"name": "solo"}}})
-    federation["rule"] = {"name": "fedavg"}
-    partition = {"name": "iid", "clients": 1}
-    return changed(experiment, {"name": name, "partition": partition, "federation": federation})
+        federation["rule"] = {"name": "solo"}
+    else:
+        federation["rule"] = {"name": only_rule(experiment.objective) or "fedavg"}
+        changes["partition"] = {"name": "iid", "clients": 1}
+    return changed(experiment, changes)
 
 
 def passes_of(experiment: Experiment) -> float:
@@ -45,8 +56,16 @@ def passes_of(experiment: Experiment) -> float:
 
 
 def changed(experiment: Experiment, changes: dict[str, Any]) -> Experiment:
-    """Return the experiment with some keys changed; a section that names a method is replaced whole."""
+    """Return the experiment with some keys changed; a section that names a method is replaced whole.
+
+    Raises:
+        ConfigError: the result cannot work.
+    """
     tree = experiment.resolved()
     for key, value in changes.items():
         tree[key] = {**tree[key], **value} if isinstance(value, dict) and "name" not in value else value
-    return Experiment.model_validate(tree)
+    try:
+        return Experiment.model_validate(tree)
+    except ValidationError as error:
+        problems = "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
+        raise ConfigError(f"this experiment has no such baseline: {problems}") from error

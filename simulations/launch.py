@@ -75,7 +75,10 @@ def resume_run(
     if checkpoint_folders(folder.checkpoints):
         start, problems = latest_checkpoint(folder.checkpoints)
         if start.fingerprint != experiment.fingerprint():
-            raise FedmetricError(f"{out}: the checkpoint was made by another experiment than {out / 'experiment.toml'}")
+            raise FedmetricError(
+                f"{out}: the checkpoint was made by another experiment than {out / 'experiment.toml'}, or by another "
+                "version of fedmetric"
+            )
     folder.forget_after(start.round if start else -1)
     folder.forget_summary()
     return _run(folder, experiment, listen, engine, workers, start, problems, fail_on)

@@ -15,7 +15,15 @@ def groups_of(objective: Component) -> tuple[str, ...]:
 
 def parts_of(objective: Component) -> list[str]:
     """List the names of the objectives that an objective is made of; none for most."""
+    if not objectives[objective.name].traits.get("composite"):
+        return []
     return [part if isinstance(part, str) else part["name"] for part in getattr(objective, "parts", ())]
+
+
+def only_rule(objective: Component) -> str:
+    """Return the only rule that an objective, or a part of it, works under; "" for any."""
+    named = (objectives[name].traits.get("rule") for name in (objective.name, *parts_of(objective)))
+    return next((rule for rule in named if rule), "")
 
 
 def fits(objective: Component, rule: Component) -> bool:
@@ -37,10 +45,9 @@ def misfit(objective: Component, rule: Component, target: str = "default") -> st
             f"federation.rule '{rule.name}' works on the {' and '.join(missing)} of the objective, and objective "
             f"'{objective.name}' has none; choose another rule, or one of the objectives {', '.join(able)}"
         )
-    for name in (objective.name, *parts_of(objective)):
-        wanted = objectives[name].traits.get("rule") or rule.name
-        if wanted != rule.name:
-            return f"objective '{name}' works under federation.rule '{wanted}' only, not under '{rule.name}'"
+    wanted = only_rule(objective)
+    if wanted not in ("", rule.name):
+        return f"objective '{objective.name}' works under federation.rule '{wanted}' only, not under '{rule.name}'"
     if target != "default" and not any(group.rpartition(".")[2] == "target" for group in groups):
         return f"federation.target is '{target}', but objective '{objective.name}' has no target; leave it 'default'"
     return ""

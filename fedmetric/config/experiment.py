@@ -155,6 +155,15 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
+    def _client_state_may_be_forgotten(self) -> Self:
+        if self.federation.max_staleness and not rules[self.federation.rule.name].traits.get("may_forget", True):
+            raise ValueError(
+                f"federation.rule '{self.federation.rule.name}' needs what clients remember: set "
+                "federation.max_staleness to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _public_images_are_there_when_needed(self) -> Self:
         if rules[self.federation.rule.name].traits.get("needs_public") and self.public_classes == 0:
             raise ValueError(

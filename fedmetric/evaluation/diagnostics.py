@@ -116,14 +116,17 @@ def view_diagnostics(representations: Tensor, num_images: int) -> dict[str, floa
 
     Args:
         representations: (V B, D) float, what the backbone gave in train mode, all first views before the second ones;
-            a row of zeros, or one that is not finite, leaves nothing to measure.
-        num_images: B.
+            rows of zeros are left out; where fewer than two others are left, or one is not finite, "std" is 0.
+        num_images: B; the alignment is that of 2 B rows.
     """
     rows = representations.float()
     norms = rows.norm(dim=1)
-    if len(rows) < 2 or not bool((torch.isfinite(norms) & (norms > 0)).all()):
+    if len(rows) < 2:
         return {}
-    unit = rows / norms[:, None]
+    alive = norms > 0
+    if not bool(torch.isfinite(norms).all()) or int(alive.sum()) < 2:
+        return {"std": 0.0}
+    unit = rows[alive] / norms[alive, None]
     found = {"std": scaled_deviation(unit), "rank": effective_rank(unit), "uniformity": mean_potential(unit)}
     if len(unit) == 2 * num_images:
         first, second = unit.chunk(2)

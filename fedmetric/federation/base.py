@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Generator, Tensor, nn
 
-from fedmetric.arrays import Arrays
+from fedmetric.arrays import Arrays, check_same
 from fedmetric.federation.average import WeightedMean
 from fedmetric.layout import Layout
 from fedmetric.objectives.base import Batch
@@ -76,16 +76,17 @@ class LocalRound:
 
     Attributes:
         network: the network in training.
-        memory: the rule's own state at this client: persists over rounds, never leaves, changed in place.
+        memory: the rule's own state at this client: persists over rounds, changed in place; what leaves is what
+            `send` returns.
         extra: the rule's broadcast.
         received: the server's weights on the device of the network, by name.
         parameters: trainable parameters by name.
         lr: learning rate of the round.
-        epoch: local epoch from 0.
-        epochs: local epochs in the round.
         steps: steps done so far.
         num_steps: steps of the whole round.
+        examples: images that the objective has learnt from so far.
         batch: of the current step.
+        inputs: what went into the backbone for the current batch, (B, C, H, W) each.
         representations: what the backbone gave for the current batch, (B, ...) each, with gradients.
         scratch: for the rule's own use; empty at the start of the round.
         public: (N, C, H, W) float, the images that everybody has; None under rules that need none.
@@ -97,11 +98,11 @@ class LocalRound:
     received: Mapping[str, Tensor] = field(default_factory=dict)
     parameters: Mapping[str, Tensor] = field(default_factory=dict)
     lr: float = 0.0
-    epoch: int = 0
-    epochs: int = 1
     steps: int = 0
     num_steps: int = 0
+    examples: int = 0
     batch: Batch | None = None
+    inputs: tuple[Tensor, ...] = ()
     representations: tuple[Tensor, ...] = ()
     scratch: dict[str, Any] = field(default_factory=dict)
     public: Tensor | None = None
@@ -143,18 +144,24 @@ class FederationRule:
     """A federated algorithm; the base class is the plain weighted mean.
 
     Subclasses take a `RuleContext`, then keyword-only options. `memory` is a client's own state: it persists over
-    rounds at the client, never leaves, and the client's half changes it in place. `state` is the server's: a new one
-    is returned, the old is left alone. Class attributes are literals; see `Objective`.
+    rounds at the client, and the client's half changes it in place; only what `send` returns leaves. `state` is the
+    server's: a new one is returned, the old is left alone. Class attributes are literals; see `Objective`.
 
     Attributes:
         requires: groups that the objective must have, such as "predictor".
         needs_public: whether everybody must have public images; see `FederationRule.distil`.
+        remembers: whether a client's memory decides later rounds, so that a run cannot go on without it.
+        may_forget: whether a client's memory may be dropped (`federation.max_staleness`) without harm to the server's.
+        own_encoders: whether the option `encoders` gives clients networks of their own.
         personal: whether the clients' own networks are what is evaluated, one by one, and not the server's.
         shares: what leaves a client, in words.
     """
 
     requires: ClassVar[tuple[str, ...]] = ()
     needs_public: ClassVar[bool] = False
+    remembers: ClassVar[bool] = False
+    may_forget: ClassVar[bool] = True
+    own_encoders: ClassVar[bool] = False
     personal: ClassVar[bool] = False
     shares: ClassVar[str] = "weights"
 
@@ -210,6 +217,14 @@ class FederationRule:
     def weight(self, update: Update) -> float:
         """Return how much an update counts: by default the images it trained on (FedAvg's n_k)."""
         return float(update.num_examples)
+
+    def check_extra(self, extra: Arrays, shared: Arrays) -> None:
+        """Refuse an upload beside the weights that is not what `send` makes; by default any.
+
+        Raises:
+            ProtocolError: says what is wrong.
+        """
+        check_same(extra, {}, "what is uploaded beside the weights")
 
     def begin(self, shared: Arrays) -> Total:
         """Return an empty total for one round."""

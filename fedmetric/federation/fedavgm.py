@@ -23,7 +23,7 @@ class FedAvgM(ServerOptimiser):
         Args:
             context: what the network is.
             momentum: share of the velocity that stays; 0 with lr 1 is FedAvg.
-            lr: the server's learning rate; the sum of a constant change over rounds grows to lr / (1 - momentum).
+            lr: the server's learning rate; under a constant change the step grows to lr / (1 - momentum) times it.
         """
         super().__init__(context)
         self.momentum, self.lr = momentum, lr

@@ -1,7 +1,11 @@
 """FedDecorr.
 
 Shi, Liang, Zhang, Tan, Bai, Towards Understanding and Mitigating Dimensional Collapse in Heterogeneous Federated
-Learning, ICLR 2023, equation 6: the squared off-diagonal correlations of the representation, added to the local loss.
+Learning, ICLR 2023, section 5: the squared correlations between dimensions of the representation, added to the local
+loss.
+
+Difference: as in the authors' code, the mean runs over the off-diagonal entries of z^T z and is divided by the rows of
+the batch, which are those of all its views together.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ class FedDecorr(FederationRule):
 
     def penalty(self, now: LocalRound) -> Tensor | None:
         """Return the weighted penalty of all representations of the step; see `FederationRule.penalty`."""
-        if not self.strength:
+        if not self.strength or not now.representations:
             return None
         return self.strength * decorrelation(torch.cat([found.flatten(1) for found in now.representations]))
 

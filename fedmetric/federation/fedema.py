@@ -27,6 +27,7 @@ class FedEMA(FederationRule):
     """Start each client from a mix of its own network and the server's, the more its own the further they are apart."""
 
     requires = ("predictor",)
+    remembers = True
 
     def __init__(
         self,
@@ -51,8 +52,10 @@ class FedEMA(FederationRule):
         if not own:
             return shared
         divergence = self._divergence(shared, own, memory)
+        if divergence == 0:
+            return shared  # nothing to measure lambda_k by, and nothing to mix
         if LAMBDA not in memory:
-            memory[LAMBDA] = np.array(self.tau / divergence if divergence > 0 else 0.0)
+            memory[LAMBDA] = np.array(self.tau / divergence)
         mu = min(float(memory[LAMBDA]) * divergence, 1.0)
         if mu == 0:
             return shared

@@ -23,6 +23,7 @@ class FedU(FederationRule):
     """Take the server's encoder always, its predictor only while the client drifts little."""
 
     requires = ("predictor",)
+    remembers = True
 
     def __init__(self, context: RuleContext, *, threshold: NonNegative = 0.4) -> None:
         """Set the gate.
@@ -37,8 +38,10 @@ class FedU(FederationRule):
 
     def receive(self, shared: Arrays, extra: Arrays, memory: Memory) -> Arrays:
         """Open or close the gate; see `FederationRule.receive`."""
-        takes_predictor = DRIFT not in memory or float(memory[DRIFT]) < self.threshold
-        return shared if takes_predictor else {**shared, **kept(memory, PREDICTOR)}
+        if DRIFT not in memory or float(memory[DRIFT]) < self.threshold:
+            return shared
+        own = kept(memory, PREDICTOR)
+        return {name: own.get(name, array) for name, array in shared.items()}
 
     def send(self, before: Arrays, after: Arrays, now: LocalRound) -> tuple[Arrays, Arrays]:
         """Remember the predictor and how far the encoder moved; see `FederationRule.send`."""

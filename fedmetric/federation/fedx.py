@@ -5,8 +5,8 @@ section 3: to the local objective are added, with the server's network frozen, a
 prediction of one view and the server's projection of the other, and relational terms, the Jensen-Shannon divergence
 between the similarities of both views to other images, locally and across the two networks.
 
-Differences: the other images of the relational terms are those of the same batch, not of a second random one; the
-server's network uses the statistics of the batch; weights are averaged by images, as FedAvg does.
+Differences: the other images of the relational terms are those of the same batch, each view's own, not of a second
+random one; the server's network uses the statistics of the batch; weights are averaged by images, as FedAvg does.
 """
 
 from __future__ import annotations

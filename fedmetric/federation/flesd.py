@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fedmetric.arrays import Arrays
+from fedmetric.arrays import Arrays, check_same
 from fedmetric.federation.base import FederationRule, LocalRound, RuleContext, Total, Update, Workshop
 from fedmetric.options import Count, Encoders, Positive
 from fedmetric.registry import rules
@@ -30,6 +30,7 @@ class FLESD(FederationRule):
     """Distil the clients' similarities of public images into an encoder of the server; no weights are shared."""
 
     needs_public = True
+    own_encoders = True
     shares = "a matrix of similarities between public images; no weights"
 
     def __init__(
@@ -64,6 +65,11 @@ class FLESD(FederationRule):
         assert now.public is not None
         embeddings = now.network.embed(now.public)
         return after, {SIMILARITY: (embeddings @ embeddings.T).cpu().numpy().astype(np.float32)}
+
+    def check_extra(self, extra: Arrays, shared: Arrays) -> None:
+        """Want one square matrix; see `FederationRule.check_extra`."""
+        side = max(extra.get(SIMILARITY, np.zeros(1)).shape, default=1)
+        check_same(extra, {SIMILARITY: np.zeros((side, side), np.float32)}, "the similarities")
 
     def fold(self, total: Total, update: Update) -> None:
         """Add the sharpened similarities, each client alike; see `FederationRule.fold`."""

@@ -56,6 +56,7 @@ class LDAWA(FederationRule):
 
 def cosine(first: np.ndarray, second: np.ndarray) -> float:
     """Return the cosine between two tensors taken as vectors; 1 where either has norm 0."""
-    one, two = (array.astype(np.float64).ravel() for array in (first, second))
-    squares = float(one @ one) * float(two @ two)
-    return float(one @ two) / float(np.sqrt(squares)) if squares > 0 else 1.0
+    one, two = first.astype(np.float64), second.astype(np.float64)
+    # sums, not products of vectors: BLAS splits those over threads, and other core counts would give other bits
+    squares = float(np.sum(one * one)) * float(np.sum(two * two))
+    return float(np.sum(one * two)) / float(np.sqrt(squares)) if squares > 0 else 1.0

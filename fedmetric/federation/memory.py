@@ -1,5 +1,8 @@
 """What one client keeps between rounds: typed, bound to a data partition, stored as named arrays.
 
+It is never sent as such. A rule may upload what it derives from it, tensors that a client keeps may also go up (FedBN's
+norm layers), and a simulation puts every client's state into the checkpoints of the one machine it runs on.
+
 Random generators are not in here: every random choice is a function of (seed, purpose, round, client, step), so there
 is no generator whose state could be lost.
 """
@@ -20,7 +23,7 @@ PARTS = ("own", "rule", "optimiser")
 
 @dataclass
 class ClientState:
-    """A client's own state; none of it is ever sent.
+    """A client's own state.
 
     Attributes:
         client: index of the data partition that it belongs to, whatever node holds the partition.

@@ -4,15 +4,16 @@ Lubana, Tang, Kawsar, Dick, Mathur, Orchestra: Unsupervised Federated Learning v
 2022, algorithm 1: clients cluster their own projections into local centroids of equal size, the server clusters all
 local centroids into the global ones, again of equal size.
 
-Differences: clusters start from points that lie far apart, without a random choice; the server keeps the last local
-centroids of clients that a round leaves out.
+Differences: the first round assigns to random centroids, since no client has sent any yet; clusters start from points
+that lie far apart, without a random choice; the server keeps the last local centroids of clients that a round leaves
+out.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fedmetric.arrays import Arrays
+from fedmetric.arrays import Arrays, check_same
 from fedmetric.federation.base import FederationRule, LocalRound, RuleContext, State, Total, Update
 from fedmetric.federation.clustering import balanced_centroids
 from fedmetric.options import Count
@@ -42,6 +43,11 @@ class OrchestraRule(FederationRule):
         """Upload the weights and the local centroids; see `FederationRule.send`."""
         rows = now.network.objective.memory.rows().cpu().numpy()
         return after, {LOCAL: balanced_centroids(rows, self.local_clusters).astype(np.float32)}
+
+    def check_extra(self, extra: Arrays, shared: Arrays) -> None:
+        """Want the local centroids; see `FederationRule.check_extra`."""
+        (place,) = self.layout.of("centroids")
+        check_same(extra, {LOCAL: np.zeros((self.local_clusters, shared[place].shape[1]), np.float32)}, "the centroids")
 
     def fold(self, total: Total, update: Update) -> None:
         """Add the weights, and set the centroids aside; see `FederationRule.fold`."""

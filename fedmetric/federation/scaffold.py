@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from fedmetric.arrays import Arrays
+from fedmetric.arrays import Arrays, check_same
 from fedmetric.federation.base import FederationRule, LocalRound, State, Total
 from fedmetric.registry import rules
 
@@ -22,6 +22,8 @@ from fedmetric.registry import rules
 class Scaffold(FederationRule):
     """Correct every local gradient by the difference between all clients' mean gradient and the client's own."""
 
+    remembers = True
+    may_forget = False  # the server's variate is the mean of the clients', which it never sees again
     shares = "weights, and the change of a control variate as large as they are"
 
     def broadcast(self, state: State) -> Arrays:
@@ -55,6 +57,11 @@ class Scaffold(FederationRule):
             changes[name] = new - now.memory.get(name, np.float32(0))
             now.memory[name] = new
         return after, changes
+
+    def check_extra(self, extra: Arrays, shared: Arrays) -> None:
+        """Want one change for every shared parameter; see `FederationRule.check_extra`."""
+        wanted = {name: array for name, array in shared.items() if name in self.layout.parameters}
+        check_same(extra, wanted, "the control variates")
 
     def finish(self, state: State, shared: Arrays, total: Total) -> tuple[State, Arrays]:
         """Average the weights, and move the variate by |S| / N of the mean change; see `FederationRule.finish`."""

@@ -40,10 +40,10 @@ class Embedder(nn.Module):
         return value
 
     @contextmanager
-    def recorded(self) -> Iterator[list[Tensor]]:
-        """Collect what the backbone gives inside the `with` block: (B, ...) tensors that carry gradients."""
-        found: list[Tensor] = []
-        handle = self.backbone.register_forward_hook(lambda module, images, output: found.append(output))
+    def recorded(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
+        """Collect what goes into the backbone inside the `with` block, and what it gives: (B, ...) with gradients."""
+        found: list[tuple[Tensor, Tensor]] = []
+        handle = self.backbone.register_forward_hook(lambda module, images, output: found.append((images[0], output)))
         try:
             yield found
         finally:
@@ -85,9 +85,22 @@ class Embedder(nn.Module):
             f"backbone.{name}.weight" for name, module in self.backbone.named_modules() if isinstance(module, nn.Conv2d)
         )
         trained = frozenset(name for name, value in self.named_parameters() if value.requires_grad)
+        self._check_groups(set(groups), set(modules))
         targets = frozenset(name for name, group in groups.items() if group.rpartition(".")[2] == TARGET)
         private = frozenset(self.objective.private)
         return Layout(groups, trained, frozenset(norms), statistics, convolutions, private, targets)
+
+    def _check_groups(self, grouped: set[str], groups: set[str]) -> None:
+        """Refuse an objective whose state is not all in its groups, or that keeps a group private that it has not.
+
+        Raises:
+            ConfigError: a tensor outside the groups would pass from one client to the next in the same process.
+        """
+        kind = type(self.objective).__name__
+        if outside := sorted(set(self.state_dict()) - grouped):
+            raise ConfigError(f"{kind} has weights outside its groups: {outside[:3]}; put them into a child module")
+        if unknown := sorted(set(self.objective.private) - groups):
+            raise ConfigError(f"{kind}.private names {unknown}, which are none of its groups {sorted(groups)}")
 
     def arrays(self, names: Collection[str]) -> Arrays:
         """Copy tensors into arrays, by name."""

@@ -21,7 +21,7 @@ class Batch:
 
     Attributes:
         views: V tensors of (B, C, H, W) float in [0, 1]; view v of image b is `views[v][b]`.
-        labels: (B,) int64 class indices local to the client, -1 for an image without a label, or None when the
+        labels: (B,) int64 class indices of the data set, -1 for an image without a label, or None when the
             objective needs none.
     """
 
@@ -47,6 +47,7 @@ class Objective(nn.Module, ABC):
             keeps it at the client, "reset" copies the received weights into it, "aggregate" shares and averages it.
         min_batch: fewest images in a batch that the loss is defined on.
         rule: the only federation rule that it works under; "" for any.
+        composite: whether it is made of the objectives that its option `parts` names.
     """
 
     num_views: int = 2
@@ -56,6 +57,8 @@ class Objective(nn.Module, ABC):
     private: tuple[str, ...] = ()
     target_policy: TargetPolicy | Literal[""] = ""
     min_batch: int = 2
+    rule: str = ""
+    composite: bool = False
 
     def group_modules(self) -> dict[str, nn.Module]:
         """Return the module of every group: every direct child that has weights or buffers, in order."""
@@ -73,6 +76,10 @@ class Objective(nn.Module, ABC):
 
     def after_step(self, backbone: nn.Module, progress: float) -> None:
         """Update what follows the weights, such as a momentum target; `progress` runs from 0 to 1 over the rounds."""
+
+    def contributing(self, batch: Batch) -> int:
+        """Count the images of a batch that the loss learns from: what the client is weighed by in the average."""
+        return len(batch.views[0])
 
     def check_client(self, client: int, num_images: int, batch_size: int) -> None:
         """Refuse a client that this objective cannot train on.

@@ -23,6 +23,8 @@ class Hybrid(Objective):
     "simclr.projector". Where the targets of the parts are kept differently, all are "local" by default.
     """
 
+    composite = True
+
     def __init__(
         self, embedding_dim: int, *, parts: ObjectiveParts = ("simclr", "supcon"), weights: PartWeights = (1.0, 1.0)
     ) -> None:
@@ -75,6 +77,10 @@ class Hybrid(Objective):
             else:
                 terms.append(self.weights[name] * part(backbone, Batch(views[: part.num_views], labels)))
         return sum(terms[1:], terms[0])
+
+    def contributing(self, batch: Batch) -> int:
+        """Count the images that any part of a weight above 0 learns from; see `Objective.contributing`."""
+        return max(part.contributing(batch) for name, part in self.parts.items() if self.weights[name])
 
     def after_step(self, backbone: nn.Module, progress: float) -> None:
         """Let every part's target follow; see `Objective.after_step`."""

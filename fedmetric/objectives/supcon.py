@@ -46,6 +46,11 @@ class SupCon(Objective):
         self.projector = SimCLRProjectionHead(embedding_dim, hidden_dim, output_dim)
         self.loss = SupConLoss(temperature=temperature, reducer=MeanReducer())
 
+    def contributing(self, batch: Batch) -> int:
+        """Count the labelled images, or 0 where all are of one class: the loss is 0 then; see `Objective`."""
+        _, labels = keep_labelled(batch)
+        return len(labels) if len(labels.unique()) > 1 else 0
+
     def forward(self, backbone: nn.Module, batch: Batch) -> Tensor:
         """Project both views of the labelled images in one pass; 0 where there are none; see `Objective.forward`."""
         views, labels = keep_labelled(batch)

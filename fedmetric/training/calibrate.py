@@ -49,8 +49,10 @@ def calibrate(trainer: Trainer, images: ImageSet, shared: Arrays, state: ClientS
         for layer in layers:
             layer.reset_running_stats()
             layer.momentum = None  # a plain mean over the batches
-        for part in np.array_split(rows, -(-len(rows) // BATCH)):
-            embedder.backbone(to_tensor(images.images[part], trainer.device))
-        for layer, momentum in zip(layers, usual, strict=True):
-            layer.momentum = momentum
+        try:
+            for part in np.array_split(rows, -(-len(rows) // BATCH)):
+                embedder.backbone(to_tensor(images.images[part], trainer.device))
+        finally:  # the network serves all clients of this process
+            for layer, momentum in zip(layers, usual, strict=True):
+                layer.momentum = momentum
         return Update(state.client, embedder.arrays(calibrated_names(embedder.layout, routes.down)), len(rows))

@@ -98,7 +98,6 @@ def local_update(
             received={name: torch.from_numpy(array.copy()).to(trainer.device) for name, array in shared.items()},
             parameters={name: value for name, value in embedder.named_parameters() if value.requires_grad},
             lr=learning_rate(settings, round, trainer.experiment.federation.rounds),
-            epochs=settings.epochs,
             num_steps=settings.epochs * (len(images) // size),
             public=trainer.public,
         )  # fmt: skip
@@ -106,9 +105,21 @@ def local_update(
         arrays, uploads = rule.send(before, embedder.arrays(trainer.routes.up), now)
         state.own = embedder.arrays(kept_names(trainer))
         state.last_round = round
-    metrics = {"loss": loss, "steps": float(now.steps), "batch_size": float(size), "images": float(len(images))}
-    metrics |= view_diagnostics(torch.cat([z.detach().flatten(1) for z in now.representations]), size)
-    return Update(state.client, arrays, now.steps * size, uploads, metrics)
+        metrics = {"loss": loss, "steps": float(now.steps), "batch_size": float(size), "images": float(len(images))}
+        metrics |= last_diagnostics(now, size)
+    if now.examples == 0:
+        raise FedmetricError("no batch of the client had images that the objective learns from; see its description")
+    return Update(state.client, arrays, now.examples, uploads, metrics)
+
+
+def last_diagnostics(now: LocalRound, size: int) -> dict[str, float]:
+    """Measure what the backbone gave for the last batch; the alignment only where that was the two views themselves."""
+    if not now.representations or now.batch is None:
+        return {}
+    found = view_diagnostics(torch.cat([output.detach().flatten(1) for output in now.representations]), size)
+    if not torch.equal(torch.cat(now.inputs), torch.cat(now.batch.views)):
+        found.pop("alignment", None)
+    return found
 
 
 def place_weights(trainer: Trainer, shared: Arrays, extra: Arrays, state: ClientState) -> Arrays:
@@ -145,7 +156,7 @@ def train(trainer: Trainer, images: ImageSet, now: LocalRound, state: ClientStat
         images, embedder.objective, trainer.views, settings.batch_size, settings.epochs,
         experiment.seed, round, state.client, trainer.device,
     ):  # fmt: skip
-        now.batch, now.epoch = batch, now.steps * settings.epochs // now.num_steps
+        now.batch = batch
         # dropout and its like draw from torch's own generator
         torch.manual_seed(derive_seed(experiment.seed, "layers", round=round, client=state.client, step=now.steps))
         optimiser.zero_grad(set_to_none=True)
@@ -158,6 +169,7 @@ def train(trainer: Trainer, images: ImageSet, now: LocalRound, state: ClientStat
         if not math.isfinite(loss):
             raise FedmetricError(f"the loss is {loss} at step {now.steps + 1}; lower local.lr (now {now.lr:g})")
         total, now.steps = total + loss, now.steps + 1
+        now.examples += embedder.objective.contributing(batch)
     if keeps_moments:
         state.optimiser = moments(optimiser, now.parameters)
     return total / now.steps
@@ -166,8 +178,9 @@ def train(trainer: Trainer, images: ImageSet, now: LocalRound, state: ClientStat
 def step_loss(trainer: Trainer, now: LocalRound) -> Tensor:
     """Return the objective's loss of the current batch, plus the rule's penalty if it has one."""
     assert now.batch is not None
-    with trainer.embedder.recorded() as representations:
+    with trainer.embedder.recorded() as passes:
         value = trainer.embedder.loss(now.batch)
-    now.representations = tuple(representations)
+    now.inputs = tuple(images for images, _ in passes)
+    now.representations = tuple(output for _, output in passes)
     penalty = trainer.rule.penalty(now)
     return value if penalty is None else value + penalty

@@ -102,7 +102,8 @@ class Site:
 
     def trainer_of(self, client: int) -> Trainer:
         """What one client trains: the server's network, unless the rule gives clients encoders of their own."""
-        encoders = getattr(self.experiment.federation.rule, "encoders", ())
+        rule = self.experiment.federation.rule
+        encoders = getattr(rule, "encoders", ()) if rules[rule.name].traits.get("own_encoders") else ()
         if not encoders:
             return self.trainer
         number = client % len(encoders)

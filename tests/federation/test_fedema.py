@@ -99,7 +99,7 @@ def test_a_client_at_the_servers_weights_mixes_nothing() -> None:
     shared = weights((3, 4), 1)
     memory = after_a_round(rule, weights((3, 4), 2))
     assert rule.receive(shared, {}, memory) is shared
-    assert memory["lambda"].item() == 0
+    assert "lambda" not in memory  # the next measurement sets it
 
 
 def test_everything_is_uploaded_unchanged() -> None:

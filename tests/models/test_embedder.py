@@ -192,3 +192,28 @@ def test_the_gradient_of_the_loss_reaches_backbone_and_heads(embedder: Embedder)
     embedder.loss(Batch((torch.rand(3, 1, 16, 16), torch.rand(3, 1, 16, 16)))).backward()
     missing = [name for name, parameter in embedder.named_parameters() if parameter.grad is None]
     assert missing == []
+
+
+class WithLooseTemperature(Objective):
+    """An objective with a weight of its own, outside every child."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.temperature = nn.Parameter(torch.ones(1))
+
+    def forward(self, backbone: nn.Module, batch: Batch) -> Tensor:
+        return backbone(batch.views[0]).mean() * self.temperature.sum()
+
+
+def test_weights_outside_the_groups_are_refused(embedder: Embedder) -> None:
+    """They would be trained, and pass from one client to the next in the same process."""
+    with pytest.raises(
+        ConfigError, match=r"WithLooseTemperature has weights outside its groups: \['objective.temperat"
+    ):
+        _ = Embedder(embedder.backbone, WithLooseTemperature()).layout
+
+
+def test_a_private_group_that_is_not_there_is_refused(embedder: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WithPrivateHead, "private", ("haed",))
+    with pytest.raises(ConfigError, match=r"WithPrivateHead.private names \['haed'\], which are none of its groups"):
+        _ = Embedder(embedder.backbone, WithPrivateHead()).layout

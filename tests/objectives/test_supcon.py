@@ -76,3 +76,10 @@ def test_one_class_alone_has_nothing_to_be_told_from_so_the_loss_is_zero() -> No
     assert loss.item() == 0
     assert first.grad is not None
     assert torch.equal(first.grad, torch.zeros(4, 4))
+
+
+def test_only_labelled_images_of_at_least_two_classes_count() -> None:
+    """What a client is weighed by: 3 labelled of 4; none where all are of one class, since the loss is 0 then."""
+    objective, images = SupCon(4), torch.zeros(4, 1, 2, 2)
+    for labels, expected in (([0, 1, -1, 1], 3), ([2, 2, 2, -1], 0), ([-1, -1, -1, -1], 0)):
+        assert objective.contributing(Batch((images, images), torch.tensor(labels))) == expected

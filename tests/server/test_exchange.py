@@ -14,7 +14,7 @@ from fedmetric.errors import Interrupted, TooFewClientsError
 from fedmetric.federation.base import FederationRule, RuleContext, Update
 from fedmetric.layout import Layout, routes
 from fedmetric.server.exchange import exchange
-from fedmetric.server.rounds import Clients, Plan, check_enough, run_round
+from fedmetric.server.rounds import Clients, Plan, check_enough, checked, run_round
 from fedmetric.simulations.engines.grid import identify_process
 from fedmetric.wire import ClientFailure, Request, failure_reply, pack_update, unpack_request
 from tiny import tiny
@@ -152,3 +152,11 @@ def test_losing_exactly_the_allowed_share_is_allowed() -> None:
 
 def clients(grid: ScriptedGrid, count: int) -> Clients:
     return Clients(grid, list(range(100, 100 + count)))  # type: ignore[arg-type]
+
+
+def test_an_upload_beside_the_weights_that_the_rule_did_not_ask_for_is_a_failure() -> None:
+    found = checked(PLAN.rule, Update(1, {}, 1, {"notes": np.zeros(2)}), SHARED, 4)
+    assert isinstance(found, ClientFailure)
+    assert str(found) == (
+        "client 1, round 4, reply: what is uploaded beside the weights: missing arrays [], unexpected arrays ['notes']"
+    )

@@ -113,6 +113,23 @@ def test_a_target_travels_stays_or_is_made_anew_as_the_experiment_says(objective
     np.testing.assert_array_equal(weight, start[name])
 
 
+@pytest.mark.parametrize("norm", ["local", "group_norm", "pooled"])
+@pytest.mark.parametrize("rule", ["fedu", "fedema", "fedbn", "scaffold", "fedper", "l-dawa"])
+def test_rules_with_memory_go_with_every_norm_policy(rule: str, norm: str) -> None:
+    """FedU's predictor has norm layers whose statistics stay at the client under the policy "local"."""
+    site = site_of("byol", rule)
+    experiment = site.experiment
+    federation = experiment.federation.model_copy(update={"norm": norm})
+    if rule == "fedu":
+        federation = federation.model_copy(update={"rule": federation.rule.model_copy(update={"threshold": 0.0})})
+    other = Site(experiment.model_copy(update={"federation": federation}))
+    other.__dict__["dataset"] = site.dataset
+    running = Federation(other)
+    for round in (1, 2, 3):
+        running.run(round)
+    assert all(np.isfinite(array).all() for array in running.shared.values())
+
+
 @pytest.mark.parametrize(("objective", "rule"), OTHERS)
 def test_a_pair_that_does_not_fit_is_refused_with_what_to_change(objective: str, rule: str) -> None:
     with pytest.raises(ConfigError) as caught:

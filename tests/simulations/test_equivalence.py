@@ -14,7 +14,9 @@ from fedmetric.arrays import Arrays, sha256_of
 from fedmetric.clients import app as client_app
 from fedmetric.errors import ConfigError, DataError, FedmetricError, Interrupted, UsageError
 from fedmetric.evaluation.base import Scores
+from fedmetric.runs import RunFolder
 from fedmetric.server import app as server_app
+from fedmetric.server.app import serve
 from fedmetric.server.checkpoints import latest_checkpoint
 from fedmetric.simulations.launch import resume_run, start_run
 from fedmetric.training.site import Site
@@ -330,3 +332,12 @@ def events(folder: Path) -> list[dict[str, Any]]:
     from fedmetric.runs import RunFolder
 
     return RunFolder.open(folder).events()
+
+
+def test_client_state_that_an_engine_does_not_keep_is_not_resumed_there(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        start_run(tiny("objective=byol"), tmp_path / "run", StopAfter("checkpoint", 1), workers=1)
+    start, _ = latest_checkpoint(tmp_path / "run" / "checkpoints")
+    site = Site(tiny("objective=byol"))
+    with pytest.raises(ConfigError, match="resume with --engine local a run that --engine local began"):
+        serve(None, site, RunFolder.open(tmp_path / "run"), ignore, start)  # type: ignore[arg-type]

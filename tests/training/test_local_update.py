@@ -197,3 +197,21 @@ def test_one_thread_computes_and_the_number_is_restored(small: Small, make_image
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_client_is_weighed_by_the_images_that_the_objective_learns_from(
+    small: Small, make_images: MakeImages
+) -> None:
+    """Eight images in two batches of four; without the labels of half of them, SupCon learns from four."""
+    images = make_images(8)
+    half = ImageSet("half", images.images, np.where(np.arange(8) < 4, images.labels, -1), images.classes)
+    trainer = trainer_of(small("objective=supcon", "local.batch_size=8"))
+    assert train(trainer, images).num_examples == 8
+    assert train(trainer, half).num_examples == 4
+
+
+def test_a_client_that_nothing_is_learnt_from_fails_and_says_so(small: Small, make_images: MakeImages) -> None:
+    images = make_images(8)
+    bare = ImageSet("bare", images.images, np.full(8, -1, np.int64), images.classes)
+    with pytest.raises(FedmetricError, match="no batch of the client had images that the objective learns from"):
+        train(trainer_of(small("objective=supcon")), bare)
