@@ -49,7 +49,7 @@ class SupCon(Objective):
     def contributing(self, batch: Batch) -> int:
         """Count the labelled images, or 0 where all are of one class: the loss is 0 then; see `Objective`."""
         _, labels = keep_labelled(batch)
-        return len(labels) if len(labels.unique()) > 1 else 0
+        return len(labels) if len(torch.unique(labels)) > 1 else 0
 
     def forward(self, backbone: nn.Module, batch: Batch) -> Tensor:
         """Project both views of the labelled images in one pass; 0 where there are none; see `Objective.forward`."""
