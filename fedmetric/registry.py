@@ -239,5 +239,6 @@ rules = Registry("federation rule", "fedmetric.federation")
 sources = Registry("data set", "fedmetric.data.sources")
 partitioners = Registry("partitioner", "fedmetric.data.partitions")
 views = Registry("views", "fedmetric.views")
+samplers = Registry("sampler", "fedmetric.sampling")
 
-REGISTRIES = (sources, partitioners, views, backbones, objectives, rules)
+REGISTRIES = (sources, partitioners, views, samplers, backbones, objectives, rules)

@@ -16,6 +16,7 @@ FLOORS = {
     "fedmetric.layout": 0, "fedmetric.components": 0,
     "fedmetric.config": 0,
     "fedmetric.models": 1, "fedmetric.objectives": 1, "fedmetric.data": 1, "fedmetric.views": 1,
+    "fedmetric.sampling": 1,
     "fedmetric.federation": 1, "fedmetric.evaluation": 1,
     "fedmetric.training": 2, "fedmetric.wire": 2, "fedmetric.runs": 2, "fedmetric.export": 2, "fedmetric.report": 2,
     "fedmetric.clients": 3, "fedmetric.server": 3,

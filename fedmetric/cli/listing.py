@@ -20,7 +20,8 @@ WIDTH = 79
 
 def list_methods(
     kind: Annotated[
-        str, typer.Argument(help="objectives, rules, norms, views, models, partitions, data, sweeps or presets.")
+        str,
+        typer.Argument(help="objectives, rules, norms, views, samplers, models, partitions, data, sweeps or presets."),
     ] = "",
     as_json: JsonOption = False,
     as_markdown: Annotated[
@@ -41,7 +42,13 @@ def list_methods(
     from fedmetric.registry import nearest
     from fedmetric.simulations.sweep import load_sweep, sweep_names
 
-    titles = {"federation.rule": "rules", "objective": "objectives", "model": "models", "partition": "partitions"}
+    titles = {
+        "federation.rule": "rules",
+        "local.sampler": "samplers",
+        "objective": "objectives",
+        "model": "models",
+        "partition": "partitions",
+    }
     kinds = {
         titles.get(key, key): {name: registry[name].summary for name in registry} for key, registry in CHOICES.items()
     }

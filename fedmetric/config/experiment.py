@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fedmetric.config.choice import choice
 from fedmetric.config.compatibility import misfit
 from fedmetric.options import Count, Fraction, NonNegative, Positive, Whole
-from fedmetric.registry import Component, backbones, objectives, partitioners, rules, sources, views
+from fedmetric.registry import Component, backbones, objectives, partitioners, rules, samplers, sources, views
 
 DEFAULTS = {
     ("data",): "glyphs",
@@ -26,6 +26,7 @@ DEFAULTS = {
     ("model",): "conv4",
     ("objective",): "simclr",
     ("federation", "rule"): "fedavg",
+    ("local", "sampler"): "shuffled",
 }
 """The method of each section that does not name one."""
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     BackboneChoice: TypeAlias = Component
     ObjectiveChoice: TypeAlias = Component
     RuleChoice: TypeAlias = Component
+    SamplerChoice: TypeAlias = Component
 else:
     SourceChoice = choice(sources, DEFAULTS[("data",)])
     PartitionerChoice = choice(partitioners, DEFAULTS[("partition",)])
@@ -43,6 +45,7 @@ else:
     BackboneChoice = choice(backbones, DEFAULTS[("model",)])
     ObjectiveChoice = choice(objectives, DEFAULTS[("objective",)])
     RuleChoice = choice(rules, DEFAULTS[("federation", "rule")])
+    SamplerChoice = choice(samplers, DEFAULTS[("local", "sampler")])
 
 
 class Section(BaseModel):
@@ -80,6 +83,7 @@ class Local(Section):
 
     epochs: Count = Field(1, description="passes over the client's images in one round")
     batch_size: int = Field(64, ge=2, description="images in a batch; a smaller client shrinks its batch and says so")
+    sampler: SamplerChoice = Field({}, validate_default=True, description="which images make up a batch")
     optimiser: Literal["adam", "adamw", "sgd"] = Field("adam", description="local optimiser")
     optimiser_state: Literal["reset", "local"] = Field(
         "reset", description="moments of the local optimiser: forgotten after each round, or kept at the client"

@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from fedmetric.config.experiment import Experiment
 from fedmetric.errors import ConfigError
-from fedmetric.registry import Registry, backbones, nearest, objectives, partitioners, rules, sources, views
+from fedmetric.registry import Registry, backbones, nearest, objectives, partitioners, rules, samplers, sources, views
 
 CHOICES: dict[str, Registry] = {
     "data": sources,
@@ -18,6 +18,7 @@ CHOICES: dict[str, Registry] = {
     "model": backbones,
     "objective": objectives,
     "federation.rule": rules,
+    "local.sampler": samplers,
 }
 
 

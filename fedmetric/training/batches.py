@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fedmetric.data.base import ImageSet
 from fedmetric.objectives.base import Batch, Objective
+from fedmetric.sampling.base import Sampler
 from fedmetric.seeds import numpy_generator, torch_generator
 from fedmetric.views.base import Views
 
@@ -26,21 +27,19 @@ def batch_size_of(num_images: int, wanted: int) -> int:
 
 
 def batches(
-    images: ImageSet, objective: Objective, views: Views, batch_size: int, epochs: int, seed: int, round: int,
-        client: int,
+    images: ImageSet, objective: Objective, views: Views, sampler: Sampler, batch_size: int, epochs: int,
+    seed: int, round: int, client: int,
     device: torch.device | str = "cpu",
 ) -> Iterator[Batch]:  # fmt: skip
     """Yield the batches of one client's round.
-
-    Each epoch visits the images in a new order and leaves out the last incomplete batch; images left out in one
-    epoch have the same chance as others in the next.
 
     Args:
         images: the client's images, at least one.
         objective: tells how many views it wants and whether it needs labels.
         views: draws the views.
+        sampler: draws the images.
         batch_size: images in a batch; see `batch_size_of`.
-        epochs: passes over the images.
+        epochs: passes over as many images as the client holds.
         seed: the experiment's seed.
         round: server round from 1.
         client: index of the data partition.
@@ -49,13 +48,13 @@ def batches(
     size = batch_size_of(len(images), batch_size)
     step = 0
     for epoch in range(epochs):
-        order = numpy_generator(seed, "order", round=round, client=client, step=epoch).permutation(len(images))
-        for start in range(0, len(order) - size + 1, size):
-            chosen = np.sort(order[start : start + size])
+        generator = numpy_generator(seed, "order", round=round, client=client, step=epoch)
+        for drawn in sampler.epoch(images.labels, size, generator):
+            chosen = np.sort(drawn)
             pixels = to_tensor(images.images[chosen], device)
-            generator = torch_generator(seed, "views", round=round, client=client, step=step)
+            view_generator = torch_generator(seed, "views", round=round, client=client, step=step)
             labels = torch.from_numpy(images.labels[chosen]).to(device) if objective.needs_labels else None
-            pixels, labels = views.prepare(pixels, labels, generator)
-            drawn = tuple(views(pixels, generator) for _ in range(objective.num_views))
-            yield Batch(drawn, labels)
+            pixels, labels = views.prepare(pixels, labels, view_generator)
+            both = tuple(views(pixels, view_generator) for _ in range(objective.num_views))
+            yield Batch(both, labels)
             step += 1

@@ -20,6 +20,7 @@ from fedmetric.federation.memory import ClientState
 from fedmetric.layout import Routes
 from fedmetric.models.embedder import Embedder
 from fedmetric.objectives.base import TargetPolicy
+from fedmetric.sampling.base import Sampler
 from fedmetric.seeds import derive_seed
 from fedmetric.training.batches import batch_size_of, batches
 from fedmetric.training.optimiser import build_optimiser, learning_rate, load_moments, moments
@@ -34,6 +35,7 @@ class Trainer:
         experiment: the whole experiment.
         embedder: the network; its weights are replaced in every round.
         views: draws the views.
+        sampler: draws the images of each batch.
         rule: the federation rule.
         routes: which tensors travel.
         target: what happens to the objective's momentum target between rounds; "" where there is none.
@@ -45,6 +47,7 @@ class Trainer:
     experiment: Experiment
     embedder: Embedder
     views: Views
+    sampler: Sampler
     rule: FederationRule
     routes: Routes
     target: TargetPolicy | str
@@ -153,7 +156,7 @@ def train(trainer: Trainer, images: ImageSet, now: LocalRound, state: ClientStat
         load_moments(optimiser, now.parameters, state.optimiser)
     total = 0.0
     for batch in batches(
-        images, embedder.objective, trainer.views, settings.batch_size, settings.epochs,
+        images, embedder.objective, trainer.views, trainer.sampler, settings.batch_size, settings.epochs,
         experiment.seed, round, state.client, trainer.device,
     ):  # fmt: skip
         now.batch = batch

@@ -19,7 +19,7 @@ from fedmetric.federation.base import FederationRule, RuleContext
 from fedmetric.federation.norms import NORM_POLICIES
 from fedmetric.layout import routes
 from fedmetric.models.embedder import build_embedder
-from fedmetric.registry import backbones, rules, views
+from fedmetric.registry import backbones, rules, samplers, views
 from fedmetric.training.batches import batch_size_of, to_tensor
 from fedmetric.training.local_update import Trainer
 
@@ -130,6 +130,7 @@ class Site:
             experiment,
             embedder,
             views.build(self.experiment.views),
+            samplers.build(self.experiment.local.sampler),
             rule,
             travelling,
             target,

@@ -7,6 +7,7 @@ import torch
 from fedmetric.clients.app import app
 from fedmetric.config import parse_experiment
 from fedmetric.registry import views
+from fedmetric.sampling.shuffled import Shuffled
 from fedmetric.server.app import plan_of
 from fedmetric.server.rounds import Clients, run_round
 from fedmetric.simulations.benchmarks.pairs import Pair, time_pairs
@@ -48,7 +49,15 @@ def federation_overhead(pairs: int) -> list[Pair]:
                         embedder, experiment.local, learning_rate(experiment.local, round, ROUNDS)
                     )
                     for batch in batches(
-                        images, embedder.objective, augment, experiment.local.batch_size, 1, 1, round, client
+                        images,
+                        embedder.objective,
+                        augment,
+                        Shuffled(),
+                        experiment.local.batch_size,
+                        1,
+                        1,
+                        round,
+                        client,
                     ):
                         optimiser.zero_grad(set_to_none=True)
                         loss = embedder.loss(batch)

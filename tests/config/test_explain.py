@@ -48,7 +48,7 @@ def test_an_option_is_found_by_the_key_that_one_writes() -> None:
 
 
 def test_a_section_lists_its_keys() -> None:
-    assert len(explain_keys("local")) == 1 + len(type(Experiment().local).model_fields)
+    assert len(explain_keys("evaluation")) == 1 + len(type(Experiment().evaluation).model_fields)
     assert len(explain_keys("objective.simclr")) == 4
 
 

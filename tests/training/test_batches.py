@@ -11,6 +11,7 @@ import torch
 
 from fedmetric.data.base import ImageSet
 from fedmetric.objectives.base import Batch, Objective
+from fedmetric.sampling.shuffled import Shuffled
 from fedmetric.training.batches import batch_size_of, batches, to_tensor
 from fedmetric.views.batch import GlyphViews, NoViews
 
@@ -30,7 +31,7 @@ class Wants(Objective):
 
 def drawn(images: ImageSet, size: int = 4, epochs: int = 1, **where: int) -> list[Batch]:
     place = {"seed": 1, "round": 1, "client": 0} | where
-    return list(batches(images, Wants(), NoViews(), size, epochs, **place))  # type: ignore[arg-type]
+    return list(batches(images, Wants(), NoViews(), Shuffled(), size, epochs, **place))  # type: ignore[arg-type]
 
 
 def numbers(batch: Batch) -> list[int]:
@@ -69,10 +70,10 @@ def test_an_epoch_visits_each_image_at_most_once_and_another_epoch_other_ones(ma
 def test_batches_are_a_pure_function_of_their_coordinates(make_images: MakeImages) -> None:
     images, objective, views = make_images(10), Wants(), GlyphViews()
     torch.manual_seed(1)
-    first = list(batches(images, objective, views, 4, 2, 5, 3, 2))
+    first = list(batches(images, objective, views, Shuffled(), 4, 2, 5, 3, 2))
     torch.manual_seed(2)
     np.random.seed(2)
-    second = list(batches(images, objective, views, 4, 2, 5, 3, 2))
+    second = list(batches(images, objective, views, Shuffled(), 4, 2, 5, 3, 2))
     for one, two in zip(first, second, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one.views, two.views, strict=True))
 
@@ -84,15 +85,15 @@ def test_another_seed_round_or_client_gets_another_order(other: dict[str, int], 
 
 
 def test_the_views_of_an_image_differ_and_so_do_those_of_another_step(make_images: MakeImages) -> None:
-    first, second = batches(make_images(4), Wants(), GlyphViews(), 4, 2, 1, 1, 0)
+    first, second = batches(make_images(4), Wants(), GlyphViews(), Shuffled(), 4, 2, 1, 1, 0)
     assert not torch.equal(*first.views)
     assert not torch.equal(first.views[0], second.views[0])
 
 
 def test_there_are_as_many_views_as_wanted_and_labels_only_when_needed(make_images: MakeImages) -> None:
     images = make_images(6)
-    (plain,) = batches(images, Wants(views=3), NoViews(), 4, 1, 1, 1, 0)
-    (labelled,) = batches(images, Wants(views=1, labels=True), NoViews(), 4, 1, 1, 1, 0)
+    (plain,) = batches(images, Wants(views=3), NoViews(), Shuffled(), 4, 1, 1, 1, 0)
+    (labelled,) = batches(images, Wants(views=1, labels=True), NoViews(), Shuffled(), 4, 1, 1, 1, 0)
     assert (len(plain.views), plain.labels) == (3, None)
     assert len(labelled.views) == 1
     assert labelled.labels is not None
@@ -106,7 +107,9 @@ def test_another_seed_round_or_client_gets_other_views_of_the_same_images(
 ) -> None:
     """A batch of all images holds them in one order, so that only the views can differ."""
     images = make_images(4)
-    (first,), (second,) = (list(batches(images, Wants(), GlyphViews(), 4, 1, *place)) for place in ((1, 1, 0), other))
+    (first,), (second,) = (
+        list(batches(images, Wants(), GlyphViews(), Shuffled(), 4, 1, *place)) for place in ((1, 1, 0), other)
+    )
     assert numbers(next(iter(drawn(images)))) == [0, 1, 2, 3]
     assert not torch.equal(first.views[0], second.views[0])
 
@@ -116,7 +119,7 @@ def test_both_views_of_an_image_are_turned_alike() -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
     images = ImageSet("random", pixels, np.zeros(40, np.int64), ("a",))
     still = GlyphViews(rotation=0, translation=0, scaling=(1.0, 1.0), shear=0, quarter_turns=True)
-    (batch,) = batches(images, Wants(labels=True), still, 40, 1, 1, 1, 0)
+    (batch,) = batches(images, Wants(labels=True), still, Shuffled(), 40, 1, 1, 1, 0)
     assert torch.equal(batch.views[0], batch.views[1])
     assert batch.labels is not None
     originals = to_tensor(images.images)

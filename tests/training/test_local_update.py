@@ -19,6 +19,7 @@ from fedmetric.federation.fedprox import FedProx
 from fedmetric.federation.memory import ClientState
 from fedmetric.layout import routes
 from fedmetric.models.embedder import build_embedder
+from fedmetric.sampling.shuffled import Shuffled
 from fedmetric.training.local_update import Trainer, local_update, one_thread
 from fedmetric.views.batch import GlyphViews
 
@@ -30,7 +31,15 @@ def trainer_of(experiment: Experiment, rule: Callable[[RuleContext], FederationR
     embedder = build_embedder(experiment, 1)
     all_shared = routes(embedder.layout)
     return Trainer(
-        experiment, embedder, GlyphViews(), rule(RuleContext(embedder.layout)), all_shared, "", {}, torch.device("cpu")
+        experiment,
+        embedder,
+        GlyphViews(),
+        Shuffled(),
+        rule(RuleContext(embedder.layout)),
+        all_shared,
+        "",
+        {},
+        torch.device("cpu"),
     )
 
 
