@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from fedmetric.components import checked_components
+from fedmetric.components import OneOf, checked_component, checked_components
 
 if TYPE_CHECKING:
     from fedmetric.registry import Component
@@ -50,6 +50,48 @@ def _encoder_tables(encoders: tuple[Any, ...]) -> tuple[dict[str, Any], ...]:
     return tuple(encoder.model_dump() for encoder in checked_components(backbones, encoders, "encoder"))
 
 
+def chosen_distance(given: Any) -> Component:
+    """Check a distance, a name or a table with a name, against the distances' own options.
+
+    Raises:
+        ValueError: an unknown distance or a wrong option.
+    """
+    from fedmetric.registry import distances
+
+    return checked_component(distances, given)
+
+
+def chosen_miner(given: Any, mines: str = "pairs") -> Component:
+    """Check a miner, a name or a table with a name, against the miners' own options.
+
+    Args:
+        given: the name or the table.
+        mines: what the loss learns from, "pairs" (or triplets) or "quadruplets".
+
+    Raises:
+        ValueError: an unknown miner, a wrong option, or a miner of something else; names those that fit.
+    """
+    from fedmetric.registry import miners
+
+    found = checked_component(miners, given)
+    if miners[found.name].traits.get("mines", "pairs") != mines:
+        able = [name for name in miners if miners[name].traits.get("mines", "pairs") == mines]
+        raise ValueError(f"miner '{found.name}' does not mine {mines}; choose one of {', '.join(able)}")
+    return found
+
+
+def _distance_table(given: Any) -> dict[str, Any]:
+    return chosen_distance(given).model_dump()
+
+
+def _pair_miner_table(given: Any) -> dict[str, Any]:
+    return chosen_miner(given).model_dump()
+
+
+def _quadruplet_miner_table(given: Any) -> dict[str, Any]:
+    return chosen_miner(given, "quadruplets").model_dump()
+
+
 def _one_for_each_part(weights: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
     parts = info.data.get("parts", weights)  # missing when the parts themselves are wrong
     if len(weights) != len(parts):
@@ -68,11 +110,15 @@ Interval = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
 Shares = Annotated[tuple[Fraction, Fraction], AfterValidator(_ordered)]
 ObjectiveParts = Annotated[tuple[Any, ...], Field(min_length=1, validate_default=True), AfterValidator(_tables)]
 Encoders = Annotated[tuple[Any, ...], AfterValidator(_encoder_tables)]
+DistanceChoice = Annotated[Any, Field(validate_default=True), AfterValidator(_distance_table), OneOf("distances")]
+PairMiner = Annotated[Any, Field(validate_default=True), AfterValidator(_pair_miner_table), OneOf("miners")]
+QuadrupletMiner = Annotated[Any, Field(validate_default=True), AfterValidator(_quadruplet_miner_table), OneOf("miners")]
 PartWeights = Annotated[tuple[NonNegative, ...], Field(validate_default=True), AfterValidator(_one_for_each_part)]
 
 __all__ = [
     "Annotated",
     "Count",
+    "DistanceChoice",
     "Encoders",
     "Field",
     "Fraction",
@@ -80,9 +126,13 @@ __all__ = [
     "Literal",
     "NonNegative",
     "ObjectiveParts",
+    "PairMiner",
     "PartWeights",
     "Positive",
+    "QuadrupletMiner",
     "Shares",
     "Whole",
+    "chosen_distance",
+    "chosen_miner",
     "objective_parts",
 ]

@@ -240,5 +240,7 @@ sources = Registry("data set", "fedmetric.data.sources")
 partitioners = Registry("partitioner", "fedmetric.data.partitions")
 views = Registry("views", "fedmetric.views")
 samplers = Registry("sampler", "fedmetric.sampling")
+distances = Registry("distance", "fedmetric.distances")
+miners = Registry("miner", "fedmetric.miners")
 
-REGISTRIES = (sources, partitioners, views, samplers, backbones, objectives, rules)
+REGISTRIES = (sources, partitioners, views, samplers, backbones, objectives, distances, miners, rules)

@@ -16,7 +16,7 @@ FLOORS = {
     "fedmetric.layout": 0, "fedmetric.components": 0,
     "fedmetric.config": 0,
     "fedmetric.models": 1, "fedmetric.objectives": 1, "fedmetric.data": 1, "fedmetric.views": 1,
-    "fedmetric.sampling": 1,
+    "fedmetric.sampling": 1, "fedmetric.distances": 1, "fedmetric.miners": 1,
     "fedmetric.federation": 1, "fedmetric.evaluation": 1,
     "fedmetric.training": 2, "fedmetric.wire": 2, "fedmetric.runs": 2, "fedmetric.export": 2, "fedmetric.report": 2,
     "fedmetric.clients": 3, "fedmetric.server": 3,
@@ -26,11 +26,13 @@ FLOORS = {
 FLWR_ALLOWED = ("fedmetric.wire", "fedmetric.clients", "fedmetric.server", "fedmetric.simulations")
 SIBLINGS = {
     "fedmetric.models": {"fedmetric.objectives"},
+    "fedmetric.objectives": {"fedmetric.distances", "fedmetric.miners"},
+    "fedmetric.miners": {"fedmetric.distances"},
     "fedmetric.evaluation": {"fedmetric.data"},
     "fedmetric.federation": {"fedmetric.objectives"},
 }
 """Floor 1 may know a sibling's base: the embedder holds an objective, the evaluator measures an
-image set, a rule sees the batch of the current step."""
+image set, a rule sees the batch of the current step, a pair loss and its miner share a distance."""
 
 
 def modules() -> Iterator[tuple[str, Path]]:

@@ -21,7 +21,10 @@ WIDTH = 79
 def list_methods(
     kind: Annotated[
         str,
-        typer.Argument(help="objectives, rules, norms, views, samplers, models, partitions, data, sweeps or presets."),
+        typer.Argument(
+            help="objectives, distances, miners, rules, norms, views, samplers, models, partitions, data, sweeps or "
+            "presets."
+        ),
     ] = "",
     as_json: JsonOption = False,
     as_markdown: Annotated[
@@ -46,6 +49,8 @@ def list_methods(
         "federation.rule": "rules",
         "local.sampler": "samplers",
         "objective": "objectives",
+        "objective.distance": "distances",
+        "objective.miner": "miners",
         "model": "models",
         "partition": "partitions",
     }

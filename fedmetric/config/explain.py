@@ -9,7 +9,19 @@ from pydantic.fields import FieldInfo
 
 from fedmetric.config.experiment import Experiment
 from fedmetric.errors import ConfigError
-from fedmetric.registry import Registry, backbones, nearest, objectives, partitioners, rules, samplers, sources, views
+from fedmetric.registry import (
+    Registry,
+    backbones,
+    distances,
+    miners,
+    nearest,
+    objectives,
+    partitioners,
+    rules,
+    samplers,
+    sources,
+    views,
+)
 
 CHOICES: dict[str, Registry] = {
     "data": sources,
@@ -17,9 +29,16 @@ CHOICES: dict[str, Registry] = {
     "views": views,
     "model": backbones,
     "objective": objectives,
+    "objective.distance": distances,
+    "objective.miner": miners,
     "federation.rule": rules,
     "local.sampler": samplers,
 }
+NESTED = {
+    "objective.distance": "how a pair loss, its miner and the evaluation compare embeddings",
+    "objective.miner": "what a pair loss learns from",
+}
+"""Options of some methods that name a method themselves."""
 
 
 def explain_keys(key: str = "") -> list[str]:
@@ -42,6 +61,8 @@ def _walk(model: Any, prefix: str) -> Iterator[tuple[tuple[str, ...], str]]:
         key = f"{prefix}{name}"
         if key in CHOICES:
             yield from _methods(key, CHOICES[key], field.description or "")
+            for nested in (name for name in NESTED if name.startswith(f"{key}.")):
+                yield from _methods(nested, CHOICES[nested], NESTED[nested])
         elif hasattr(field.annotation, "model_fields"):
             yield (key,), f"{key}: {field.description or ''}".splitlines()[0]
             yield from _walk(field.annotation, f"{key}.")

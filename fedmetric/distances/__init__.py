@@ -1,0 +1,1 @@
+"""Registered distances between embeddings, one file each."""

@@ -1,0 +1,1 @@
+"""Registered miners, one file each."""

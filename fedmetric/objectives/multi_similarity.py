@@ -1,0 +1,51 @@
+"""The multi-similarity loss.
+
+Wang, Han, Huang, Dong, Scott, Multi-Similarity Loss with General Pair Weighting for Deep Metric Learning, CVPR 2019,
+equation 15, with its mining (equations 9 and 10) by default.
+
+Difference: similarity is 1 minus the distance, which is the cosine for the default distance.
+"""
+
+from __future__ import annotations
+
+from pytorch_metric_learning.losses import MultiSimilarityLoss
+
+from fedmetric.distances.library import LibraryDistance
+from fedmetric.objectives.pairs import MinedObjective
+from fedmetric.options import DistanceChoice, PairMiner, Positive
+from fedmetric.registry import objectives
+
+
+@objectives.register("multi-similarity")
+class MultiSimilarity(MinedObjective):
+    """Weigh every pair by its own similarity and by that of the anchor's other pairs.
+
+    Not decomposable: an anchor's term sees all its pairs.
+    """
+
+    needs_labels = True
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        *,
+        alpha: Positive = 2.0,
+        beta: Positive = 50.0,
+        base: float = 0.5,
+        miner: PairMiner = "multi-similarity",
+        distance: DistanceChoice = "cosine",
+    ) -> None:
+        """Build the loss of pytorch-metric-learning.
+
+        Args:
+            embedding_dim: D of the backbone.
+            alpha: of equation 15; larger leaves the pull to the farthest positives.
+            beta: of equation 15; larger leaves the push to the nearest negatives.
+            base: similarity that positives are pulled above and negatives pushed below, lambda in equation 15.
+            miner: a miner of pairs or triplets ('fedmetric list miners'), or a table of its name and options.
+            distance: of the loss, of the miner and of the evaluation ('fedmetric list distances'), or a table.
+        """
+        super().__init__(embedding_dim, distance, miner)
+        library = LibraryDistance(self.distance)
+        # the library compares distances with the base too: s - base = (1 - base) - d
+        self.loss = MultiSimilarityLoss(alpha=alpha, beta=beta, base=1 - base, distance=library)

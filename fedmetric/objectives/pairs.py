@@ -1,0 +1,87 @@
+"""What all losses on pairs of a batch have in common: labelled views, one distance, and a miner with that distance."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fedmetric.distances.base import PairDistance
+from fedmetric.miners.base import Indices
+from fedmetric.objectives.base import Batch, Objective
+from fedmetric.objectives.labelled import keep_labelled, zero_of
+from fedmetric.options import chosen_distance, chosen_miner
+from fedmetric.registry import distances, miners
+
+
+class PairObjective(Objective):
+    """Compare the backbone's embeddings of all views of the labelled images with one another.
+
+    All views of an image have its label, so a class of one image has a positive pair too. There is no head: what is
+    trained is the embedding itself, and the distance where it is learned, which is then the group "distance".
+
+    Attributes:
+        min_classes: fewest classes in a batch that there is something to learn from. With fewer the loss is 0, and the
+            client is not weighed by the batch: pulling one class together teaches nothing but to collapse.
+    """
+
+    needs_labels = True
+    min_classes = 2
+
+    def __init__(self, embedding_dim: int, distance: Any) -> None:
+        """Build the distance.
+
+        Args:
+            embedding_dim: D of the backbone.
+            distance: name of a distance, or a table of a name and options.
+        """
+        super().__init__()
+        self.distance: PairDistance = distances.build(chosen_distance(distance), embedding_dim)
+        if self.distance.state_dict():
+            self.groups = (*self.groups, "distance")
+
+    @abstractmethod
+    def compare(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Return the scalar loss of (N, D) float embeddings with (N,) int64 labels of at least `min_classes` classes.
+
+        N counts views: all images in the first view, then all in the second.
+        """
+
+    def forward(self, backbone: nn.Module, batch: Batch) -> Tensor:
+        """Embed all views of the labelled images in one pass; 0 without enough classes; see `Objective.forward`."""
+        views, labels = keep_labelled(batch)
+        if len(torch.unique(labels)) < self.min_classes:
+            return zero_of(backbone, self)
+        embeddings = backbone(torch.cat(views)).flatten(1).float()
+        # where nothing is mined a learned distance still has a gradient, of 0
+        return self.compare(embeddings, labels.repeat(len(views))) + zero_of(self.distance)
+
+    def contributing(self, batch: Batch) -> int:
+        """Count the labelled images, or 0 where they are of too few classes; see `Objective.contributing`."""
+        _, labels = keep_labelled(batch)
+        return len(labels) if len(torch.unique(labels)) >= self.min_classes else 0
+
+
+class MinedObjective(PairObjective):
+    """A pair loss of pytorch-metric-learning, `loss`, on what a miner finds; both have the objective's distance."""
+
+    loss: nn.Module
+
+    def __init__(self, embedding_dim: int, distance: Any, miner: Any) -> None:
+        """Build the distance and the miner.
+
+        Args:
+            embedding_dim: D of the backbone.
+            distance: name of a distance, or a table of a name and options.
+            miner: name of a miner of pairs or triplets, or a table of a name and options.
+        """
+        super().__init__(embedding_dim, distance)
+        self.miner = miners.build(chosen_miner(miner), self.distance)
+
+    def compare(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Mine and take the loss; see `PairObjective.compare`."""
+        mined: Indices | None = self.miner(embeddings, labels)
+        value: Tensor = self.loss(embeddings, labels, mined)
+        return value

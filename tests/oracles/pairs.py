@@ -1,0 +1,151 @@
+"""Distances, miners and losses on pairs by loops over the images of a batch, each from the equation of its paper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from oracles.retrieval import cosine
+
+Point = Sequence[float]
+Points = Sequence[Point]
+Labels = Sequence[int]
+Distance = Callable[[Point, Point], float]
+Triplets = set[tuple[int, int, int]]
+Pairs = set[tuple[int, int]]
+
+
+def unit(point: Point) -> list[float]:
+    length = math.sqrt(math.fsum(x * x for x in point))
+    return [x / length for x in point]
+
+
+def cosine_distance(a: Point, b: Point) -> float:
+    return 1 - cosine(a, b)
+
+
+def euclidean_distance(a: Point, b: Point) -> float:
+    return math.dist(unit(a), unit(b))
+
+
+def mean(values: Iterable[float]) -> float:
+    kept = list(values)
+    return math.fsum(kept) / len(kept) if kept else 0.0
+
+
+def paying(values: Iterable[float]) -> float:
+    """Average the terms above 0; 0 where there is none."""
+    return mean(value for value in values if value > 0)
+
+
+def positives(labels: Labels) -> list[tuple[int, int]]:
+    rows = range(len(labels))
+    return [(i, j) for i in rows for j in rows if i != j and labels[i] == labels[j]]
+
+
+def negatives(labels: Labels) -> list[tuple[int, int]]:
+    rows = range(len(labels))
+    return [(i, j) for i in rows for j in rows if labels[i] != labels[j]]
+
+
+def triplets(labels: Labels) -> list[tuple[int, int, int]]:
+    return [(a, p, n) for a, p in positives(labels) for b, n in negatives(labels) if a == b]
+
+
+def contrastive(points: Points, labels: Labels, d: Distance, near: float = 0.0, far: float = 1.0) -> float:
+    """Add the means of both kinds of pair of Hadsell et al., CVPR 2006, equation 4, unsquared, over those that pay."""
+    pull = paying(max(0.0, d(points[i], points[j]) - near) for i, j in positives(labels))
+    return pull + paying(max(0.0, far - d(points[i], points[j])) for i, j in negatives(labels))
+
+
+def triplet(points: Points, chosen: Iterable[tuple[int, int, int]], d: Distance, margin: float) -> float:
+    """Average equation 3 of Schroff et al., CVPR 2015, unsquared, over the triplets that pay."""
+    return paying(d(points[a], points[p]) - d(points[a], points[n]) + margin for a, p, n in chosen)
+
+
+def soft_triplet(points: Points, chosen: Iterable[tuple[int, int, int]], d: Distance) -> float:
+    """Average the soft margin of Hermans et al., 2017, section 2."""
+    return mean(math.log1p(math.exp(d(points[a], points[p]) - d(points[a], points[n]))) for a, p, n in chosen)
+
+
+def multi_similarity(
+    points: Points, pulled: Pairs, pushed: Pairs, d: Distance, alpha: float, beta: float, base: float
+) -> float:
+    """Average equation 15 of Wang et al., CVPR 2019, over all images, with similarity 1 - d."""
+    total = 0.0
+    for i in range(len(points)):
+        near = [1 - d(points[i], points[j]) for a, j in pulled if a == i]
+        far = [1 - d(points[i], points[j]) for a, j in pushed if a == i]
+        total += math.log1p(sum(math.exp(-alpha * (s - base)) for s in near)) / alpha
+        total += math.log1p(sum(math.exp(beta * (s - base)) for s in far)) / beta
+    return total / len(points)
+
+
+def circle(points: Points, labels: Labels, m: float, gamma: float) -> float:
+    """Average equation 6 of Sun et al., CVPR 2020, over anchors that have a positive and a negative."""
+    terms = []
+    for i in range(len(points)):
+        near = [cosine(points[i], points[j]) for a, j in positives(labels) if a == i]
+        far = [cosine(points[i], points[j]) for a, j in negatives(labels) if a == i]
+        if near and far:
+            pull = sum(math.exp(-gamma * max(0.0, 1 + m - s) * (s - (1 - m))) for s in near)
+            push = sum(math.exp(gamma * max(0.0, s + m) * (s - m)) for s in far)
+            terms.append(math.log1p(pull * push))
+    return mean(terms)
+
+
+def hard(points: Points, labels: Labels, d: Distance) -> Triplets:
+    """Equation 5 of Hermans et al., 2017: each anchor's farthest positive and nearest negative."""
+    found = set()
+    for a in range(len(points)):
+        near = [j for i, j in positives(labels) if i == a]
+        far = [j for i, j in negatives(labels) if i == a]
+        if near and far:
+            p = max(near, key=lambda j: d(points[a], points[j]))
+            found.add((a, p, min(far, key=lambda j: d(points[a], points[j]))))
+    return found
+
+
+def semi_hard(points: Points, labels: Labels, d: Distance, margin: float) -> Triplets:
+    """Schroff et al., CVPR 2015, section 3.2: the negative is farther, by no more than the margin."""
+    gaps = {(a, p, n): d(points[a], points[n]) - d(points[a], points[p]) for a, p, n in triplets(labels)}
+    return {chosen for chosen, gap in gaps.items() if 0 < gap <= margin}
+
+
+def easy_hard(points: Points, labels: Labels, d: Distance, semi: bool) -> Triplets:
+    """Xuan et al., WACV 2020, section 3: nearest positive, nearest negative (farther than it, if `semi`)."""
+    found = set()
+    for a in range(len(points)):
+        near = [j for i, j in positives(labels) if i == a]
+        if not near:
+            continue
+        p = min(near, key=lambda j: d(points[a], points[j]))
+        far = [j for i, j in negatives(labels) if i == a]
+        far = [j for j in far if not semi or d(points[a], points[j]) > d(points[a], points[p])]
+        if far:
+            found.add((a, p, min(far, key=lambda j: d(points[a], points[j]))))
+    return found
+
+
+def similarity_pairs(points: Points, labels: Labels, d: Distance, epsilon: float) -> tuple[Pairs, Pairs]:
+    """Equations 9 and 10 of Wang et al., CVPR 2019, with similarity 1 - d."""
+    pulled, pushed = set(), set()
+    for i in range(len(points)):
+        near = {j: 1 - d(points[i], points[j]) for a, j in positives(labels) if a == i}
+        far = {j: 1 - d(points[i], points[j]) for a, j in negatives(labels) if a == i}
+        if near and far:
+            pulled |= {(i, j) for j, s in near.items() if s - epsilon < max(far.values())}
+            pushed |= {(i, j) for j, s in far.items() if s + epsilon > min(near.values())}
+    return pulled, pushed
+
+
+def sphere_weights(points: Points, labels: Labels, anchor: int, cutoff: float, farthest: float) -> dict[int, float]:
+    """Probability of every negative: the inverse of the density of Wu et al., ICCV 2017, section 4, cut off."""
+    dim = len(points[0])
+    weights = {}
+    for i, j in negatives(labels):
+        distance = euclidean_distance(points[i], points[j])
+        if i == anchor and distance < farthest:
+            shown = max(distance, cutoff)
+            weights[j] = 1 / (shown ** (dim - 2) * (1 - shown**2 / 4) ** ((dim - 3) / 2))
+    return {j: weight / sum(weights.values()) for j, weight in weights.items()}
