@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, ValidationInfo
 
 from fedmetric.components import OneOf, checked_component, checked_components
 
@@ -101,6 +101,25 @@ def _one_for_each_part(weights: tuple[float, ...], info: ValidationInfo) -> tupl
     return weights
 
 
+def _stage_tables(stages: tuple[Any, ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
+    found = []
+    for place, stage in enumerate(stages):
+        if not isinstance(stage, dict) or set(stage) != {"rounds", "weights"}:
+            raise ValueError(f"stage {place} is {stage!r}, not a table of rounds and weights")
+        if not isinstance(stage["rounds"], int) or isinstance(stage["rounds"], bool) or stage["rounds"] < 1:
+            raise ValueError(f"stage {place}: rounds is {stage['rounds']!r}, a whole number of at least 1 is needed")
+        try:
+            weights = _WEIGHTS.validate_python(stage["weights"])
+            found.append({"rounds": stage["rounds"], "weights": list(_one_for_each_part(weights, info))})
+        except ValueError as error:
+            raise ValueError(f"stage {place}: weights: {_first_line(error)}") from None
+    return tuple(found)
+
+
+def _first_line(error: ValueError) -> str:
+    return error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -110,10 +129,12 @@ Interval = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
 Shares = Annotated[tuple[Fraction, Fraction], AfterValidator(_ordered)]
 ObjectiveParts = Annotated[tuple[Any, ...], Field(min_length=1, validate_default=True), AfterValidator(_tables)]
 Encoders = Annotated[tuple[Any, ...], AfterValidator(_encoder_tables)]
+Stages = Annotated[tuple[Any, ...], AfterValidator(_stage_tables)]
 DistanceChoice = Annotated[Any, Field(validate_default=True), AfterValidator(_distance_table), OneOf("distances")]
 PairMiner = Annotated[Any, Field(validate_default=True), AfterValidator(_pair_miner_table), OneOf("miners")]
 QuadrupletMiner = Annotated[Any, Field(validate_default=True), AfterValidator(_quadruplet_miner_table), OneOf("miners")]
 PartWeights = Annotated[tuple[NonNegative, ...], Field(validate_default=True), AfterValidator(_one_for_each_part)]
+_WEIGHTS: TypeAdapter[tuple[float, ...]] = TypeAdapter(tuple[NonNegative, ...])
 
 __all__ = [
     "Annotated",
@@ -131,6 +152,7 @@ __all__ = [
     "Positive",
     "QuadrupletMiner",
     "Shares",
+    "Stages",
     "Whole",
     "chosen_distance",
     "chosen_miner",

@@ -70,6 +70,7 @@ def round_event(
         "bytes_up": outcome.bytes_up,
         "diagnostics": dict(diagnostics),
         "clients": {name: spread_of(values) for name, values in outcome.reported.items()},
+        "figures": dict(outcome.figures),
         **outcome.drift,
         "seconds": seconds,
     }

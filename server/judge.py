@@ -74,7 +74,11 @@ class Judge:
         found = {}
         for client, arrays in sorted(memories.items()):
             own = ClientState.from_arrays(arrays, client).own
-            self._embedder.load(self.site.trainer.initial | own, self.site.trainer.routes.own, f"client {client}")
+            # what is private does not take part in embedding, and a client's rows for its classes are its own in number
+            private = self._embedder.layout.of(*self._embedder.layout.private)
+            names = [name for name in self.site.trainer.routes.own if name not in private]
+            found_here = self.site.trainer.initial | own
+            self._embedder.load({name: found_here[name] for name in names}, names, f"client {client}")
             found[client] = self._measured(transfer)[0]
         return found
 

@@ -70,6 +70,7 @@ class RoundOutcome:
         bytes_up: weights received, in bytes.
         drift: how far and how much in one direction clients moved; see `Drift.result`.
         reported: diagnostics of every client that replied, by name.
+        figures: of the rule's state; see `FederationRule.figures`.
     """
 
     shared: Arrays
@@ -82,6 +83,7 @@ class RoundOutcome:
     bytes_up: int
     drift: Mapping[str, float] = field(default_factory=dict)
     reported: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def means(self) -> dict[str, float]:
@@ -102,11 +104,12 @@ def run_round(clients: Clients, plan: Plan, round: int, shared: Arrays, state: S
     cohort = cohort_of(plan.experiment, round, len(clients.nodes))
     rule, batch_size = plan.rule, plan.experiment.local.batch_size
     broadcast = rule.broadcast(state)
+    alone = {client: rule.broadcast_to(state, client) for client in cohort}
     sent = {name: shared[name] for name in plan.routes.down}
     expected = {name: shared[name] for name in plan.routes.up}
 
     def request_for(client: int) -> Request:
-        return Request(plan.experiment, round, client, sent, broadcast)
+        return Request(plan.experiment, round, client, sent, broadcast | alone[client])
 
     total, drift = rule.begin(shared), Drift(expected, plan.layout.parameters)
     losses: list[float] = []
@@ -131,13 +134,13 @@ def run_round(clients: Clients, plan: Plan, round: int, shared: Arrays, state: S
     state, new = rule.finish(state, shared, total)
     if rule.needs_public:
         new = distil(plan, round, new, total)
-    bytes_down = len(cohort) * (num_bytes(sent) + num_bytes(broadcast))
+    bytes_down = len(cohort) * (num_bytes(sent) + num_bytes(broadcast)) + sum(map(num_bytes, alone.values()))
     if plan.calibrated:
         measured, more_down, more_up = calibrate(clients, plan, round, cohort, new)
         new, bytes_down, bytes_up = new | measured, bytes_down + more_down, bytes_up + more_up
     return RoundOutcome(
         new, state, tuple(losses), tuple(failures), examples, int(shrunk), bytes_down, bytes_up,
-        drift.result(), {name: tuple(values) for name, values in reported.items()},
+        drift.result(), {name: tuple(values) for name, values in reported.items()}, rule.figures(state),
     )  # fmt: skip
 
 

@@ -94,6 +94,14 @@ class Local(Section):
     )
     warmup_rounds: Whole = Field(0, description="rounds over which the learning rate rises linearly to lr")
     momentum: Fraction = Field(0.9, description="momentum of sgd; adam keeps its own")
+    proxy_lr: Positive = Field(100.0, description="what the learning rate is multiplied by for proxies")
+    proxy_warmup: Whole = Field(
+        0, description="first rounds in which proxies learn alone, the rest of the network still"
+    )
+    proxy_init: Literal["random", "mean"] = Field(
+        "random",
+        description="proxies at a client's first participation: random directions, or its classes' mean embeddings",
+    )
     weight_decay: NonNegative = Field(
         0.0, description="decay of weights of two or more dimensions; never of norms and biases"
     )
@@ -135,6 +143,9 @@ class Experiment(Section):
         description="share of the training groups that no client holds and everybody has, without labels; for rules "
         "that need public images",
     )
+    labelled_clients: Fraction = Field(
+        1.0, description="share of the clients that train with labels; the others' labels are hidden from training"
+    )
     checkpoint_every: Whole = Field(10, description="rounds between checkpoints; 0 keeps only the last")
     data: SourceChoice = Field({}, validate_default=True, description="where images and classes come from")
     partition: PartitionerChoice = Field({}, validate_default=True, description="which client holds which image")
@@ -156,6 +167,16 @@ class Experiment(Section):
         problem = misfit(self.objective, self.federation.rule, self.federation.target)
         if problem:
             raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _clients_without_labels_have_something_to_learn(self) -> Self:
+        traits = objectives[self.objective.name].traits
+        if self.labelled_clients < 1 and traits.get("needs_labels") and not traits.get("composite"):
+            raise ValueError(
+                f"objective '{self.objective.name}' learns from labels only, so clients without labels cannot train: "
+                "set labelled_clients to 1, or use objective 'hybrid' with a part that needs no labels"
+            )
         return self
 
     @model_validator(mode="after")

@@ -78,7 +78,9 @@ class LocalRound:
         network: the network in training.
         memory: the rule's own state at this client: persists over rounds, changed in place; what leaves is what
             `send` returns.
-        extra: the rule's broadcast.
+        extra: the rule's broadcast, and what it sends to this client alone.
+        client: index of the data partition.
+        classes: names of the client's classes; label i stands for the i-th.
         received: the server's weights on the device of the network, by name.
         parameters: trainable parameters by name.
         lr: learning rate of the round.
@@ -95,6 +97,8 @@ class LocalRound:
     network: Network
     memory: Memory
     extra: Arrays = field(default_factory=dict)
+    client: int = 0
+    classes: tuple[str, ...] = ()
     received: Mapping[str, Tensor] = field(default_factory=dict)
     parameters: Mapping[str, Tensor] = field(default_factory=dict)
     lr: float = 0.0
@@ -193,6 +197,9 @@ class FederationRule:
         """Return the weights that local training starts from, given the server's weights and broadcast."""
         return shared
 
+    def start(self, now: LocalRound) -> None:
+        """Change the network before its first step of the round, such as rows that the server sent to this client."""
+
     def penalty(self, now: LocalRound) -> Tensor | None:
         """Return a scalar that is added to the loss of the current step, or None."""
         return None
@@ -212,6 +219,14 @@ class FederationRule:
 
     def broadcast(self, state: State) -> Arrays:
         """Return what is sent to clients beside the weights."""
+        return {}
+
+    def broadcast_to(self, state: State, client: int) -> Arrays:
+        """Return what is sent to one client and to no other, beside the broadcast."""
+        return {}
+
+    def figures(self, state: State) -> Mapping[str, float]:
+        """Return figures of the state for the round's log."""
         return {}
 
     def weight(self, update: Update) -> float:

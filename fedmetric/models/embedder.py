@@ -17,8 +17,8 @@ from fedmetric.config import Experiment
 from fedmetric.errors import ConfigError, ProtocolError
 from fedmetric.layout import Layout
 from fedmetric.models.norms import NORM_LAYERS, replace_batch_norm
-from fedmetric.objectives.base import TARGET, Batch, Objective
-from fedmetric.registry import backbones, objectives
+from fedmetric.objectives.base import TARGET, Batch, Objective, build_objective
+from fedmetric.registry import backbones
 from fedmetric.seeds import derive_seed
 
 
@@ -144,13 +144,16 @@ def _to_array(tensor: Tensor) -> np.ndarray:
     return np.array(tensor.detach().cpu().contiguous().numpy(), order="C", copy=True)
 
 
-def build_embedder(experiment: Experiment, channels: int, init_seed: int | None = None) -> Embedder:
+def build_embedder(
+    experiment: Experiment, channels: int, init_seed: int | None = None, num_classes: int = 1
+) -> Embedder:
     """Build the network of an experiment with initial weights that depend on the seed alone.
 
     Args:
         experiment: names the backbone and the objective, and says whether norm layers are replaced.
         channels: channels of the images.
         init_seed: seed of the initial weights; by default the experiment's.
+        num_classes: of the client, for objectives that have a part for each of them.
 
     Raises:
         ConfigError: the backbone does not work at this image size.
@@ -167,7 +170,7 @@ def build_embedder(experiment: Experiment, channels: int, init_seed: int | None 
                 backbone.train()
         except (RuntimeError, ValueError, AssertionError) as error:  # torchvision asserts the sizes of its transformers
             raise ConfigError(f"model '{experiment.model.name}' does not fit image_size={size}: {error}") from error
-        objective: Objective = objectives.build(experiment.objective, dimension)
+        objective = build_objective(experiment.objective, dimension, num_classes)
         if experiment.federation.norm == "group_norm":
             replace_batch_norm(backbone)
             replace_batch_norm(objective)

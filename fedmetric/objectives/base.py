@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from fedmetric.errors import ConfigError
+from fedmetric.registry import objectives
+
+if TYPE_CHECKING:
+    from fedmetric.registry import Component
 
 TargetPolicy = Literal["local", "reset", "aggregate"]
 TARGET = "target"
 """The child that holds the momentum copy, in every objective that has one."""
+PROXIES = "proxies"
+"""The child that holds rows for the client's classes, in every objective that has them."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +39,16 @@ class Batch:
 class Objective(nn.Module, ABC):
     """A loss together with the heads it trains on top of the shared backbone.
 
-    Subclasses take `embedding_dim` (the backbone's D), then keyword-only options. Every direct child module that has
-    weights or buffers is one group, named by its attribute, such as "projector". Class attributes are literals: they
-    are read from the file, so that an experiment is checked and methods are listed without importing torch.
+    Subclasses take `embedding_dim` (the backbone's D), with `needs_classes` then `num_classes`, then keyword-only
+    options. Every direct child module that has weights or buffers is one group, named by its attribute, such as
+    "projector". Class attributes are literals: they are read from the file, so that an experiment is checked and
+    methods are listed without importing torch.
 
     Attributes:
         num_views: random views of each image that `forward` wants.
         needs_labels: whether `Batch.labels` must be there.
+        needs_classes: whether the heads have one part for each of the client's own classes, such as proxies; labels are
+            then 0..num_classes - 1.
         decomposable: whether the loss is a mean over examples of terms that see one example each, so that per-example
             gradients exist (what record-level differential privacy needs).
         groups: the children that have weights or buffers, in the order of their definition.
@@ -52,6 +62,7 @@ class Objective(nn.Module, ABC):
 
     num_views: int = 2
     needs_labels: bool = False
+    needs_classes: bool = False
     decomposable: bool = False
     groups: tuple[str, ...] = ()
     private: tuple[str, ...] = ()
@@ -69,6 +80,20 @@ class Objective(nn.Module, ABC):
 
     def reset_target(self, backbone: nn.Module) -> None:
         """Copy the online weights and buffers into the momentum target, where there is one."""
+
+    def meet(self, client: int, backbone: nn.Module, batches: Iterable[Batch], generator: Generator) -> None:
+        """Draw what must differ between clients; called at a client's first participation, its weights in place.
+
+        Args:
+            client: index of the data partition.
+            backbone: with the weights that the client received.
+            batches: one epoch of the client's batches, drawn as in training when asked for; none where its proxies
+                start at random.
+            generator: of this client's first participation.
+        """
+
+    def begin_round(self, round: int) -> None:
+        """Prepare for one round at one client; rounds count from 1."""
 
     @abstractmethod
     def forward(self, backbone: nn.Module, batch: Batch) -> Tensor:
@@ -97,3 +122,17 @@ class Objective(nn.Module, ABC):
                 f"client {client} has batches of {batch_size}, the objective needs at least {self.min_batch}; "
                 "give every client more images (partition) or choose another objective"
             )
+
+
+def build_objective(component: Component, embedding_dim: int, num_classes: int = 1) -> Objective:
+    """Construct the objective that a section of an experiment names.
+
+    Args:
+        component: the section.
+        embedding_dim: D of the backbone.
+        num_classes: of the client; 1 at the server, which has none.
+    """
+    kind: Any = objectives[component.name].load()
+    wants = getattr(kind, "needs_classes", False) or getattr(kind, "composite", False)
+    found: Objective = objectives.build(component, embedding_dim, *([num_classes] if wants else []))
+    return found

@@ -7,17 +7,19 @@ from its paper is said in its own file. Every part passes the backbone by itself
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from collections.abc import Iterable
 
-from fedmetric.objectives.base import Batch, Objective
+from torch import Generator, Tensor, nn
+
+from fedmetric.objectives.base import Batch, Objective, build_objective
 from fedmetric.objectives.labelled import keep_labelled, zero_of
-from fedmetric.options import ObjectiveParts, PartWeights, objective_parts
+from fedmetric.options import ObjectiveParts, PartWeights, Stages, objective_parts
 from fedmetric.registry import objectives
 
 
 @objectives.register("hybrid")
 class Hybrid(Objective):
-    """Add up objectives: self-supervised ones see every image, those that need labels the labelled images.
+    """Add up objectives, all at once or in stages: those that need labels see the labelled images only.
 
     Its attributes follow from its parts, so only an instance has them. Groups are named by part and child, such as
     "simclr.projector". Where the targets of the parts are kept differently, all are "local" by default.
@@ -26,25 +28,31 @@ class Hybrid(Objective):
     composite = True
 
     def __init__(
-        self, embedding_dim: int, *, parts: ObjectiveParts = ("simclr", "supcon"), weights: PartWeights = (1.0, 1.0)
-    ) -> None:
+        self, embedding_dim: int, num_classes: int = 1, *, parts: ObjectiveParts = ("simclr", "supcon"),
+        weights: PartWeights = (1.0, 1.0), stages: Stages = (),
+    ) -> None:  # fmt: skip
         """Build every part.
 
         Args:
             embedding_dim: D of the backbone.
+            num_classes: of the client, for parts that have something for each class.
             parts: names of objectives, or tables of a name and options.
             weights: one for each part; a part of weight 0 is not computed.
+            stages: tables of `rounds` and `weights`, one after the other, in place of `weights`: pretraining, then
+                fine-tuning, for example; the last one goes on to the end.
         """
         super().__init__()
         self.parts: dict[str, Objective] = {}
         for chosen in objective_parts(parts):
             name = chosen.name.rpartition(":")[2]
-            self.parts[name] = objectives.build(chosen, embedding_dim)
+            self.parts[name] = build_objective(chosen, embedding_dim, num_classes)
             self.add_module(name, self.parts[name])
-        self.weights = dict(zip(self.parts, weights, strict=True))
+        self.stages = stages or ({"rounds": 1, "weights": weights},)
+        self.begin_round(1)
         members = self.parts.values()
         self.num_views = max(part.num_views for part in members)
         self.needs_labels = any(part.needs_labels for part in members)
+        self.needs_classes = any(part.needs_classes for part in members)
         self.decomposable = all(part.decomposable for part in members)
         self.groups = tuple(f"{name}.{group}" for name, part in self.parts.items() for group in part.groups)
         self.private = tuple(f"{name}.{group}" for name, part in self.parts.items() for group in part.private)
@@ -66,6 +74,23 @@ class Hybrid(Objective):
         """Reset the target of every part; see `Objective.reset_target`."""
         for part in self.parts.values():
             part.reset_target(backbone)
+
+    def meet(self, client: int, backbone: nn.Module, batches: Iterable[Batch], generator: Generator) -> None:
+        """Introduce every part, with one pass over the batches between them; see `Objective.meet`."""
+        drawn = list(batches)
+        for part in self.parts.values():
+            part.meet(client, backbone, drawn, generator)
+
+    def begin_round(self, round: int) -> None:
+        """Take the weights of the stage that the round is in; see `Objective.begin_round`."""
+        last = 0
+        for stage in self.stages:
+            self.weights: dict[str, float] = dict(zip(self.parts, stage["weights"], strict=True))
+            last += stage["rounds"]
+            if round <= last:
+                break
+        for part in self.parts.values():
+            part.begin_round(round)
 
     def forward(self, backbone: nn.Module, batch: Batch) -> Tensor:
         """Add up the weighted losses; too few labelled images for a part count 0; see `Objective.forward`."""

@@ -19,9 +19,9 @@ from fedmetric.federation.base import FederationRule, LocalRound, Update
 from fedmetric.federation.memory import ClientState
 from fedmetric.layout import Routes
 from fedmetric.models.embedder import Embedder
-from fedmetric.objectives.base import TargetPolicy
+from fedmetric.objectives.base import PROXIES, Batch, TargetPolicy
 from fedmetric.sampling.base import Sampler
-from fedmetric.seeds import derive_seed
+from fedmetric.seeds import derive_seed, torch_generator
 from fedmetric.training.batches import batch_size_of, batches
 from fedmetric.training.optimiser import build_optimiser, learning_rate, load_moments, moments
 from fedmetric.views.base import Views
@@ -96,14 +96,19 @@ def local_update(
     with one_thread(), torch.random.fork_rng():
         before = place_weights(trainer, shared, extra, state)
         embedder.to(trainer.device).train()
+        if not state.last_round:
+            introduce(trainer, images, state.client)
+        embedder.objective.begin_round(round)
         now = LocalRound(
             embedder, state.rule, extra,
+            client=state.client, classes=class_names(trainer, images),
             received={name: torch.from_numpy(array.copy()).to(trainer.device) for name, array in shared.items()},
             parameters={name: value for name, value in embedder.named_parameters() if value.requires_grad},
             lr=learning_rate(settings, round, trainer.experiment.federation.rounds),
             num_steps=settings.epochs * (len(images) // size),
             public=trainer.public,
         )  # fmt: skip
+        rule.start(now)
         loss = train(trainer, images, now, state, round)
         arrays, uploads = rule.send(before, embedder.arrays(trainer.routes.up), now)
         state.own = embedder.arrays(kept_names(trainer))
@@ -136,6 +141,33 @@ def place_weights(trainer: Trainer, shared: Arrays, extra: Arrays, state: Client
     return embedder.arrays(routes.up)
 
 
+def introduce(trainer: Trainer, images: ImageSet, client: int) -> None:
+    """Let the objective meet a client that takes part for the first time."""
+    settings, seed = trainer.experiment.local, trainer.experiment.seed
+    first: Iterator[Batch] = iter(())
+    if settings.proxy_init == "mean":
+        first = batches(
+            images, trainer.embedder.objective, trainer.views, trainer.sampler, settings.batch_size, 1,
+            seed, 0, client, trainer.device,
+        )  # fmt: skip
+    generator = torch_generator(seed, "first meeting", client=client)
+    trainer.embedder.objective.meet(client, trainer.embedder.backbone, first, generator)
+
+
+def class_names(trainer: Trainer, images: ImageSet) -> tuple[str, ...]:
+    """Name the classes that labels stand for once the views have been prepared, in order."""
+    variants = trainer.views.num_variants
+    return images.classes if variants == 1 else tuple(f"{c}#{v}" for c in images.classes for v in range(variants))
+
+
+def rate_factors(trainer: Trainer, round: int) -> dict[str, float]:
+    """Return what the learning rate is multiplied by: for proxies, and 0 for all else while they warm up."""
+    settings, groups = trainer.experiment.local, trainer.embedder.layout.groups
+    proxies = {name for name, group in groups.items() if group.rpartition(".")[2] == PROXIES}
+    others = 0.0 if proxies and round <= settings.proxy_warmup else 1.0
+    return {name: settings.proxy_lr if name in proxies else others for name in groups}
+
+
 def kept_names(trainer: Trainer) -> list[str]:
     """List the tensors that a client stores after a round: a target that is reset anyway is not among them."""
     layout = trainer.embedder.layout
@@ -150,7 +182,7 @@ def train(trainer: Trainer, images: ImageSet, now: LocalRound, state: ClientStat
     """
     experiment, embedder = trainer.experiment, trainer.embedder
     settings = experiment.local
-    optimiser = build_optimiser(embedder, settings, now.lr)
+    optimiser = build_optimiser(embedder, settings, now.lr, rate_factors(trainer, round))
     keeps_moments = settings.optimiser_state == "local"
     if keeps_moments:
         load_moments(optimiser, now.parameters, state.optimiser)

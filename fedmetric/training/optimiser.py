@@ -32,12 +32,24 @@ def learning_rate(settings: Local, round: int, rounds: int) -> float:
     return settings.lr * 0.5 * (1 + math.cos(math.pi * past / total))
 
 
-def build_optimiser(module: nn.Module, settings: Local, lr: float) -> torch.optim.Optimizer:
-    """Build the local optimiser; weight decay falls on weights of two or more dimensions, never on norms and biases."""
-    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+def build_optimiser(
+    module: nn.Module, settings: Local, lr: float, factors: Mapping[str, float] | None = None
+) -> torch.optim.Optimizer:
+    """Build the local optimiser; weight decay falls on weights of two or more dimensions, never on norms and biases.
+
+    Args:
+        module: what is trained.
+        settings: the section `local` of an experiment.
+        lr: learning rate of the round.
+        factors: what it is multiplied by, for parameters by name; 1 for those that are not named.
+    """
+    kinds: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            kinds.setdefault((parameter.ndim >= 2, (factors or {}).get(name, 1.0)), []).append(parameter)
     groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": settings.weight_decay if decays else 0.0, "lr": lr * factor}
+        for (decays, factor), parameters in kinds.items()
     ]
     if settings.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=settings.momentum)

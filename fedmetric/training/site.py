@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import cached_property
 
 import numpy as np
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from fedmetric.components import checked_components
 from fedmetric.config import Experiment
-from fedmetric.data.base import Dataset, ImageSet
+from fedmetric.data.base import UNLABELLED, Dataset, ImageSet
 from fedmetric.data.cache import load_dataset
 from fedmetric.data.heldout import split_groups, training_and_validation
+from fedmetric.data.own_classes import own_classes
 from fedmetric.data.partition import partition
 from fedmetric.errors import ConfigError
 from fedmetric.federation.base import FederationRule, RuleContext
@@ -20,10 +22,13 @@ from fedmetric.federation.norms import NORM_POLICIES
 from fedmetric.layout import routes
 from fedmetric.models.embedder import build_embedder
 from fedmetric.registry import backbones, rules, samplers, views
+from fedmetric.seeds import numpy_generator
 from fedmetric.training.batches import batch_size_of, to_tensor
 from fedmetric.training.local_update import Trainer
 
 MAX_PUBLIC = 1024
+MAX_TRAINERS = 8
+"""Networks kept at a time: clients may have encoders of their own, and heads for their own classes."""
 
 
 def compute_device() -> torch.device:
@@ -36,7 +41,7 @@ class Site:
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
-        self._trainers: dict[int, Trainer] = {}
+        self._trainers: dict[tuple[int, int], Trainer] = {}
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -86,14 +91,26 @@ class Site:
         return len(self.parts)
 
     def images_of(self, client: int) -> ImageSet:
-        """Copy one client's images.
+        """Copy one client's images; where the objective has a part for each class, they are numbered from 0.
 
         Raises:
             ConfigError: there is no such client.
         """
         if not 0 <= client < self.num_clients:
             raise ConfigError(f"client {client} asked for, but the partition has {self.num_clients} clients")
-        return self.training_images.subset(self.parts[client])
+        images = self.training_images.subset(self.parts[client])
+        images = dataclasses.replace(images, labels=self._labels_of(client))
+        return own_classes(images) if self.trainer.embedder.objective.needs_classes else images
+
+    @cached_property
+    def _with_labels(self) -> set[int]:
+        """The clients that train with labels."""
+        order = numpy_generator(self.experiment.seed, "labelled clients").permutation(self.num_clients)
+        return set(order[: round(self.experiment.labelled_clients * self.num_clients)].tolist())
+
+    def _labels_of(self, client: int) -> np.ndarray:
+        labels = self.training_images.labels[self.parts[client]]
+        return labels if client in self._with_labels else np.full_like(labels, UNLABELLED)
 
     @cached_property
     def trainer(self) -> Trainer:
@@ -101,20 +118,33 @@ class Site:
         return self._trainer(self.experiment)
 
     def trainer_of(self, client: int) -> Trainer:
-        """What one client trains: the server's network, unless the rule gives clients encoders of their own."""
+        """What one client trains: the server's network, unless the rule gives clients encoders of their own or the
+        objective has a part for each of the client's classes."""
         rule = self.experiment.federation.rule
         encoders = getattr(rule, "encoders", ()) if rules[rule.name].traits.get("own_encoders") else ()
-        if not encoders:
+        key = (client % len(encoders) if encoders else -1, self._num_classes(client))
+        if key == (-1, 1):
             return self.trainer
-        number = client % len(encoders)
-        if number not in self._trainers:
-            (model,) = checked_components(backbones, [encoders[number]], "encoder")
-            self._trainers[number] = self._trainer(self.experiment.model_copy(update={"model": model}))
-        return self._trainers[number]
+        if key not in self._trainers:
+            experiment = self.experiment
+            if encoders:
+                (model,) = checked_components(backbones, [encoders[key[0]]], "encoder")
+                experiment = experiment.model_copy(update={"model": model})
+            while len(self._trainers) >= MAX_TRAINERS:
+                self._trainers.pop(next(iter(self._trainers)))
+            self._trainers[key] = self._trainer(experiment, key[1])
+        return self._trainers[key]
 
-    def _trainer(self, experiment: Experiment) -> Trainer:
+    def _num_classes(self, client: int) -> int:
+        """Return the classes that a client's heads tell apart; 1 where they have no part for each class."""
+        if not self.trainer.embedder.objective.needs_classes:
+            return 1
+        labels = self._labels_of(client)
+        return max(1, len(np.unique(labels[labels >= 0]))) * self.trainer.views.num_variants
+
+    def _trainer(self, experiment: Experiment, num_classes: int = 1) -> Trainer:
         federation = experiment.federation
-        embedder = build_embedder(experiment, self.dataset.train.channels)
+        embedder = build_embedder(experiment, self.dataset.train.channels, num_classes=num_classes)
         layout, policy = embedder.layout, NORM_POLICIES[federation.norm]
         statistics = layout.statistics
         context = RuleContext(layout, self.num_clients, statistics if policy.pooled else {})
@@ -152,4 +182,4 @@ class Site:
                     f"client {client} has batches of {size}, too few for the statistics of BatchNorm; give every "
                     "client more images (partition), or set federation.norm to 'group_norm'"
                 )
-            self.trainer.embedder.objective.check_client(client, len(part), size)
+            self.trainer_of(client).embedder.objective.check_client(client, len(part), size)

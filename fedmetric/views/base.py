@@ -10,6 +10,11 @@ from torch import Generator, Tensor
 class Views(ABC):
     """Draw random views of images; the same generator state gives the same views, whatever ran before."""
 
+    @property
+    def num_variants(self) -> int:
+        """Classes that `prepare` makes of one: variant v of class c has the label num_variants * c + v."""
+        return 1
+
     def prepare(self, images: Tensor, labels: Tensor | None, generator: Generator) -> tuple[Tensor, Tensor | None]:
         """Change what all views of an image have in common, before they are drawn; nothing by default.
 

@@ -78,6 +78,11 @@ class GlyphViews(Views):
         self.geometry = Geometry(crop, rotation, translation, scaling, shear, 0.0)
         self.blur, self.quarter_turns = blur, quarter_turns
 
+    @property
+    def num_variants(self) -> int:
+        """Four with quarter turns; see `Views.num_variants`."""
+        return 4 if self.quarter_turns else 1
+
     def prepare(self, images: Tensor, labels: Tensor | None, generator: Generator) -> tuple[Tensor, Tensor | None]:
         """Turn whole images; class c turned k times becomes class 4 c + k; see `Views.prepare`.
 

@@ -65,22 +65,28 @@ def weights(rule: FederationRule) -> Arrays:
     return {name: found[name] for name in way(rule).server}
 
 
-def a_round(rule: FederationRule, state: Arrays, shared: Arrays, memory: Memory) -> LocalRound:
+def a_round(rule: FederationRule, state: Arrays, shared: Arrays, memory: Memory, client: int = 0) -> LocalRound:
     """Return a round as the training loop hands it to a rule."""
     sent = {name: torch.from_numpy(shared[name].copy()) for name in way(rule).down}
     parameters = {name: torch.nn.Parameter(torch.ones(3)) for name in PARAMETERS}
     parameters |= {name: torch.nn.Parameter(value.clone()) for name, value in sent.items() if name in PARAMETERS}
     memory_rows = SimpleNamespace(rows=lambda: torch.eye(2))
-    network: Any = SimpleNamespace(objective=SimpleNamespace(memory=memory_rows), embed=lambda images: images)
-    broadcast = rule.broadcast(state)
-    return LocalRound(network, memory, broadcast, sent, parameters, lr=0.1, num_steps=5, public=torch.eye(4))
+    proxies = torch.nn.functional.normalize(torch.arange(6.0).reshape(2, 1, 3) - client, dim=-1)
+    objective = SimpleNamespace(memory=memory_rows, rows=proxies.clone, place=lambda rows: proxies.copy_(rows))
+    network: Any = SimpleNamespace(objective=objective, embed=lambda images: images)
+    extra = rule.broadcast(state) | rule.broadcast_to(state, client)
+    return LocalRound(
+        network, memory, extra, client, ("a", f"b{client}"), sent, parameters,
+        lr=0.1, num_steps=5, public=torch.eye(4),
+    )  # fmt: skip
 
 
 def client_round(
     rule: FederationRule, state: Arrays, shared: Arrays, client: int, moved: float, memory: Memory
 ) -> Update:
     """Play one client whose local training adds `moved` to every parameter, with gradients of 1."""
-    now = a_round(rule, state, shared, memory)
+    now = a_round(rule, state, shared, memory, client)
+    rule.start(now)
     down = {name: shared[name].copy() for name in way(rule).down}
     received = rule.receive(down, rule.broadcast(state), memory)
     before = {name: received[name] if name in received else shared[name].copy() for name in way(rule).up}
@@ -226,7 +232,9 @@ def test_state_memory_and_broadcast_are_arrays_by_name(name: str) -> None:
     state, shared, updates = played(rule, 0.1)
     state, shared = rule.aggregate(state, shared, updates)
     update = client_round(rule, state, shared, 0, 0.1, memory)
-    for arrays in (state, memory, rule.broadcast(state), update.extra):
+    rule.check_extra(update.extra, shared)
+    assert all(isinstance(value, float) for value in rule.figures(state).values())
+    for arrays in (state, memory, rule.broadcast(state), rule.broadcast_to(state, 0), update.extra):
         assert all(isinstance(key, str) and isinstance(value, np.ndarray) for key, value in arrays.items())
 
 

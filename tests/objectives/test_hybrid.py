@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from fedmetric.config import parse_experiment
 from fedmetric.errors import ConfigError
@@ -53,6 +53,45 @@ def results(objective: nn.Module, given: Batch) -> tuple[Tensor, list[Tensor], l
 def equal(first: tuple[Tensor, list[Tensor], list[Tensor]], second: tuple[Tensor, list[Tensor], list[Tensor]]) -> bool:
     pairs = zip((first[0], *first[1], *first[2]), (second[0], *second[1], *second[2]), strict=True)
     return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_stages_take_their_turns_by_rounds_and_the_last_goes_on() -> None:
+    stages = ({"rounds": 2, "weights": (1.0, 0.0)}, {"rounds": 3, "weights": (0.0, 2.0)})
+    staged = hybrid(stages=stages)
+    found = []
+    for round in (1, 2, 3, 5, 9):
+        staged.begin_round(round)
+        found.append(tuple(staged.weights.values()))
+    assert found == [(1.0, 0.0), (1.0, 0.0), (0.0, 2.0), (0.0, 2.0), (0.0, 2.0)]
+    staged.begin_round(1)
+    assert equal(results(staged, batch()), results(hybrid(1.0, 0.0), batch()))
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ("{ rounds = 2 }", r"stage 0 is \{'rounds': 2\}, not a table of rounds and weights"),
+        ("{ rounds = 0, weights = [1, 1] }", "stage 0: rounds is 0, a whole number of at least 1 is needed"),
+        ("{ rounds = 1, weights = [1] }", "stage 0: weights: 1 weights for 2 parts"),
+        ("{ rounds = 1, weights = [0, 0] }", "stage 0: weights: every weight is 0"),
+        ("{ rounds = 1, weights = [1, -1] }", "stage 0: weights: Input should be greater than or equal to 0"),
+    ],
+)
+def test_stages_that_cannot_be_are_refused(stage: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_experiment(f'objective = {{ name = "hybrid", stages = [{stage}] }}')
+
+
+def test_proxies_of_a_part_are_those_of_the_client_and_meet_it() -> None:
+    parts = ("simclr", "proxy-nca")
+    first, second = (Hybrid(4, 5, parts=parts) for _ in range(2))
+    for client, one in enumerate((first, second)):
+        one.meet(client, nn.Identity(), (), Generator().manual_seed(client))
+    assert first.needs_classes
+    assert first.private == ("proxy-nca.proxies",)
+    rows = [one.parts["proxy-nca"].rows() for one in (first, second)]  # type: ignore[operator]
+    assert rows[0].shape == (5, 1, 4)
+    assert not torch.equal(*rows)
 
 
 def test_weights_of_one_and_zero_are_the_first_part_bit_for_bit() -> None:

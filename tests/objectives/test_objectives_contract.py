@@ -9,21 +9,30 @@ from torch import Generator, Tensor, nn
 from fedmetric.errors import ConfigError
 from fedmetric.models.backbones.conv4 import conv4
 from fedmetric.models.embedder import Embedder
-from fedmetric.objectives.base import TARGET, Batch, Objective
+from fedmetric.objectives.base import TARGET, Batch, Objective, build_objective
 from fedmetric.objectives.momentum import Target
 from fedmetric.registry import objectives
 
 NAMES = sorted(objectives)
 MADE_OF_PARTS = {"hybrid"}
-TRAITS = ("num_views", "needs_labels", "decomposable", "groups", "private", "target_policy", "min_batch")
+TRAITS = (
+    "num_views",
+    "needs_labels",
+    "needs_classes",
+    "decomposable",
+    "groups",
+    "private",
+    "target_policy",
+    "min_batch",
+)
 
 
 def embedder(name: str) -> Embedder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         backbone = conv4(1, 16, width=8)
-        objective = objectives.build(objectives[name].options(), 8)
-    assert isinstance(objective, Objective)
+        objective = build_objective(objectives[name].options(), 8, num_classes=2)
+    objective.meet(0, backbone, (), Generator().manual_seed(4))
     return Embedder(backbone, objective)
 
 

@@ -34,8 +34,9 @@ class Federation:
         self.updates = []
         for client in range(self.site.num_clients):
             own = ClientState.from_arrays(self.memories.get(client, {}), client)
+            alone = trainer.rule.broadcast_to(self.state, client)
             local, images = self.site.trainer_of(client), self.site.images_of(client)
-            self.updates.append(local_update(local, images, sent, broadcast, own, round))
+            self.updates.append(local_update(local, images, sent, broadcast | alone, own, round))
             self.memories[client] = own.to_arrays()
         total = trainer.rule.begin(self.shared)
         for update in self.updates:

@@ -139,3 +139,16 @@ def test_a_parameter_without_stored_moments_starts_anew() -> None:
     fresh = build_optimiser(module, Local(), 0.01)
     load_moments(fresh, trained(module), stored)
     assert set(fresh.state) == {module[0].weight}
+
+
+def test_named_parameters_have_a_rate_of_their_own() -> None:
+    """A step of plain SGD moves a weight by rate times gradient, which is 1 here."""
+    module = torch.nn.Linear(2, 2)
+    settings = Local(optimiser="sgd", momentum=0.0)
+    before = {name: value.detach().clone() for name, value in module.named_parameters()}
+    optimiser = build_optimiser(module, settings, 0.1, {"bias": 5.0})
+    for value in module.parameters():
+        value.grad = torch.ones_like(value)
+    optimiser.step()
+    assert torch.allclose(before["weight"] - module.weight, torch.tensor(0.1))
+    assert torch.allclose(before["bias"] - module.bias, torch.tensor(0.5))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fedmetric.config import Experiment
+from fedmetric.config import Experiment, parse_experiment
 from fedmetric.data.base import Dataset, ImageSet
 from fedmetric.errors import ConfigError
 from fedmetric.federation.fedprox import FedProx
@@ -37,6 +37,49 @@ def test_every_client_gets_its_own_images(small: Small) -> None:
     assert site.num_clients == 4
     assert sum(len(site.images_of(client)) for client in range(4)) == 48
     assert np.array_equal(site.images_of(2).labels, site.training_images.labels[site.parts[2]])
+
+
+def test_heads_for_a_clients_own_classes_see_them_numbered_from_0(small: Small) -> None:
+    site = site_of(
+        small("objective=proxy-nca", "partition=classes-per-client", "partition.clients=4", "partition.classes=5")
+    )
+    for client, part in enumerate(site.parts):
+        images, labels = site.images_of(client), site.training_images.labels[part]
+        assert [images.classes[label] for label in images.labels] == [f"class {label}" for label in labels]
+        assert set(images.labels.tolist()) == set(range(len(images.classes)))
+        assert len(images.classes) < 12
+        objective = site.trainer_of(client).embedder.objective
+        assert objective.rows().shape[0] == len(images.classes)
+    assert site.trainer.embedder.objective.rows().shape[0] == 1
+
+
+def test_turned_images_have_heads_of_their_own(small: Small) -> None:
+    site = site_of(small("objective=proxy-nca", *IID, "views.quarter_turns=true"))
+    classes = len(site.images_of(0).classes)
+    assert site.trainer_of(0).embedder.objective.rows().shape[0] == 4 * classes
+
+
+def test_few_networks_are_kept_and_one_that_was_dropped_is_built_again_alike(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedmetric.training.site.MAX_TRAINERS", 1)
+    site = site_of(small("objective=proxy-nca", "partition=dirichlet", "partition.clients=4", "partition.alpha=0.3"))
+    counts = [len(site.images_of(client).classes) for client in range(4)]
+    other = next(client for client in range(4) if counts[client] not in (counts[0], 1))
+    first = site.trainer_of(0).embedder.arrays(site.trainer.routes.up)
+    site.trainer_of(other)
+    assert all(
+        np.array_equal(array, first[name]) for name, array in site.trainer_of(0).embedder.arrays(list(first)).items()
+    )
+
+
+def test_some_clients_can_be_without_labels(small: Small) -> None:
+    text = 'objective = { name = "hybrid", parts = ["simclr", "proxy-nca"] }\nimage_size = 16\nlabelled_clients = 0.5'
+    half = site_of(parse_experiment(text, "half", IID))
+    labelled = [bool((half.images_of(client).labels >= 0).any()) for client in range(4)]
+    assert sorted(labelled) == [False, False, True, True]
+    with pytest.raises(ConfigError, match="objective 'proxy-nca' learns from labels only, so clients without labels"):
+        small("objective=proxy-nca", "labelled_clients=0.5")
 
 
 @pytest.mark.parametrize("client", [-1, 4, 99])
