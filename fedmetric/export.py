@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fedmetric.arrays import Arrays, load_arrays, save_arrays, sha256_of
 from fedmetric.config import Experiment, parse_experiment
+from fedmetric.distances.base import PairDistance
 from fedmetric.errors import FedmetricError
 from fedmetric.models.embedder import Embedder, build_embedder
 
@@ -23,12 +24,14 @@ class Model:
         experiment: what trained it.
         channels: channels of the images it takes.
         class_hashes: of the classes it was trained on.
+        distance: by which its embeddings are to be compared.
     """
 
     embedder: Embedder
     experiment: Experiment
     channels: int
     class_hashes: tuple[str, ...]
+    distance: PairDistance
 
 
 def save_model(
@@ -68,4 +71,5 @@ def load_model(folder: Path) -> Model:
     embedder.load(
         shared, [name for name in layout.groups if name in shared or name in layout.of("backbone")], str(folder)
     )
-    return Model(embedder.eval(), experiment, described["channels"], tuple(described["trained_class_hashes"]))
+    hashes, distance = tuple(described["trained_class_hashes"]), embedder.metric(shared)
+    return Model(embedder.eval(), experiment, described["channels"], hashes, distance)

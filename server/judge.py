@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -58,11 +58,12 @@ class Judge:
             transfer: whether to fit the classifiers too, which takes longer.
         """
         self._load(shared)
-        return self._measured(transfer)
+        return self._measured(transfer, self.site.trainer.routes.server)
 
-    def _measured(self, transfer: bool) -> tuple[Scores, Scores]:
-        embeddings = self._evaluator.embed(self._embedder.embed)
-        return self._evaluator.score(embeddings, transfer=transfer), self._evaluator.diagnose(embeddings)
+    def _measured(self, transfer: bool, held: Collection[str]) -> tuple[Scores, Scores]:
+        embeddings, distance = self._evaluator.embed(self._embedder.embed), self._embedder.metric(held)
+        scores = self._evaluator.score(embeddings, transfer=transfer, distance=distance)
+        return scores, self._evaluator.diagnose(embeddings)
 
     def measure_clients(self, memories: Mapping[int, Arrays], transfer: bool) -> dict[int, Scores]:
         """Measure every client's own network, of a rule that shares nothing.
@@ -79,7 +80,7 @@ class Judge:
             names = [name for name in self.site.trainer.routes.own if name not in private]
             found_here = self.site.trainer.initial | own
             self._embedder.load({name: found_here[name] for name in names}, names, f"client {client}")
-            found[client] = self._measured(transfer)[0]
+            found[client] = self._measured(transfer, names)[0]
         return found
 
     @cached_property
@@ -136,7 +137,8 @@ class Judge:
     def baselines(self) -> dict[str, Scores]:
         """The rows "pixels" and "random", measured once."""
         untrained = self._new(self.site.experiment)
-        return dict(self._evaluator.evaluate_rows({"pixels": pixels, "random": untrained.embed}))
+        rows = {"pixels": pixels, "random": untrained.embed}
+        return dict(self._evaluator.evaluate_rows(rows, {"random": untrained.metric()}))
 
 
 def mean_of_clients(clients: Mapping[int, Scores]) -> dict[str, Score]:

@@ -11,6 +11,8 @@ import torch
 
 from fedmetric.arrays import Arrays, load_arrays, save_arrays, sha256_of
 from fedmetric.config import parse_experiment
+from fedmetric.distances.cosine import Cosine
+from fedmetric.distances.mahalanobis import Mahalanobis
 from fedmetric.errors import FedmetricError
 from fedmetric.export import ABOUT, WEIGHTS, load_model, save_model
 from fedmetric.models.embedder import build_embedder
@@ -77,3 +79,29 @@ def test_missing_weights_are_refused(folder: Path) -> None:
     (folder / WEIGHTS).unlink()
     with pytest.raises(FedmetricError, match="cannot be read as safetensors"):
         load_model(folder)
+
+
+LEARNED = parse_experiment(
+    'image_size = 16\nmodel = {name = "conv4", width = 4}\n[objective]\nname = "triplet"\n'
+    'distance = {name = "mahalanobis", rank = 3}'
+)
+
+
+def test_a_learned_distance_travels_with_the_model(tmp_path: Path) -> None:
+    trained = build_embedder(LEARNED, 1, init_seed=77)
+    save_model(tmp_path, LEARNED, 1, trained.shared(), HASHES)
+    loaded = load_model(tmp_path).distance
+    assert isinstance(loaded, Mahalanobis)
+    assert torch.equal(loaded.weight, trained.metric().get_parameter("weight"))
+    assert not torch.equal(loaded.weight, build_embedder(LEARNED, 1).metric().get_parameter("weight"))
+
+
+def test_a_distance_that_stayed_at_the_clients_is_not_used(tmp_path: Path) -> None:
+    """Rules like FedPer share the backbone alone: the initial weights of the distance mean nothing."""
+    trained = build_embedder(LEARNED, 1, init_seed=77)
+    save_model(tmp_path, LEARNED, 1, trained.arrays(trained.layout.of("backbone")), HASHES)
+    assert isinstance(load_model(tmp_path).distance, Cosine)
+
+
+def test_a_model_without_a_distance_of_its_own_is_compared_by_cosine(folder: Path) -> None:
+    assert isinstance(load_model(folder).distance, Cosine)

@@ -25,14 +25,15 @@ FLOORS = {
 }  # fmt: skip
 FLWR_ALLOWED = ("fedmetric.wire", "fedmetric.clients", "fedmetric.server", "fedmetric.simulations")
 SIBLINGS = {
-    "fedmetric.models": {"fedmetric.objectives"},
+    "fedmetric.models": {"fedmetric.objectives", "fedmetric.distances"},
     "fedmetric.objectives": {"fedmetric.distances", "fedmetric.miners"},
     "fedmetric.miners": {"fedmetric.distances"},
-    "fedmetric.evaluation": {"fedmetric.data"},
+    "fedmetric.evaluation": {"fedmetric.data", "fedmetric.distances"},
     "fedmetric.federation": {"fedmetric.objectives"},
 }
 """Floor 1 may know a sibling's base: the embedder holds an objective, the evaluator measures an
-image set, a rule sees the batch of the current step, a pair loss and its miner share a distance."""
+image set, a rule sees the batch of the current step, a pair loss, its miner and the evaluator share a
+distance."""
 
 
 def modules() -> Iterator[tuple[str, Path]]:

@@ -45,7 +45,7 @@ def evaluate_model(
     evaluator = Evaluator(images, target.evaluation, target.seed, trained_hashes=model.class_hashes, device=device)
     untrained = build_embedder(model.experiment, model.channels).to(device)
     rows = {"trained": model.embedder.to(device).embed, "pixels": pixels, "random": untrained.embed}
-    measured = evaluator.evaluate_rows(rows)
+    measured = evaluator.evaluate_rows(rows, {"trained": model.distance, "random": untrained.metric()})
     if picture is not None:
         shown = {name: evaluator.embed(rows[name]) for name in ("pixels", "trained")}
         draw_neighbours(images, shown, picture, target.seed)

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from fedmetric.registry import Component, objectives, rules
+from collections.abc import Mapping
+from typing import Any
+
+from fedmetric.registry import Component, distances, objectives, rules
 
 
 def groups_of(objective: Component) -> tuple[str, ...]:
     """List the groups of an objective's heads; those of an objective made of parts are named "part.group"."""
-    own: tuple[str, ...] = objectives[objective.name].traits.get("groups", ())
-    for name in parts_of(objective):
-        own += tuple(f"{name}.{group}" for group in objectives[name].traits.get("groups", ()))
+    own = _own_groups(objective.model_dump())
+    for part in _parts(objective):
+        own += tuple(f"{part['name']}.{group}" for group in _own_groups(part))
     return own
+
+
+def _own_groups(section: Mapping[str, Any]) -> tuple[str, ...]:
+    """List the groups of one objective: those of its class, and its distance if that is learned."""
+    own: tuple[str, ...] = objectives[section["name"]].traits.get("groups", ())
+    distance = section.get("distance")
+    learned = isinstance(distance, dict) and distances[distance["name"]].traits.get("learned", False)
+    return (*own, "distance") if learned else own
 
 
 def parts_of(objective: Component) -> list[str]:
     """List the names of the objectives that an objective is made of; none for most."""
+    return [part["name"] for part in _parts(objective)]
+
+
+def _parts(objective: Component) -> list[Mapping[str, Any]]:
     if not objectives[objective.name].traits.get("composite"):
         return []
-    return [part if isinstance(part, str) else part["name"] for part in getattr(objective, "parts", ())]
+    return [{"name": part} if isinstance(part, str) else part for part in getattr(objective, "parts", ())]
 
 
 def only_rule(objective: Component) -> str:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from fedmetric.data.base import Images
+from fedmetric.distances.base import Geometry, PairDistance
 from fedmetric.errors import DataError
 from fedmetric.evaluation.base import Embed
 
-Distance = Literal["cosine", "euclidean"]
-"""How two embeddings compare; a learned linear metric is Euclidean distance between projected embeddings."""
+Distance = Geometry | PairDistance
+"""How two embeddings compare: by a geometry, or by a distance that a network was trained for."""
 
 
 @torch.no_grad()
@@ -72,12 +71,42 @@ def check_embeddings(embeddings: Tensor, name: str = "embeddings") -> None:
         )
 
 
+def plain(distance: Distance) -> Distance:
+    """Return "cosine" for distances that order unit vectors as the cosine does, and any other as it is."""
+    if isinstance(distance, PairDistance) and distance.geometry and type(distance).place is PairDistance.place:
+        return "cosine"
+    return distance
+
+
+@torch.no_grad()
+def placed(*sets: Tensor, distance: Distance) -> tuple[tuple[Tensor, ...], Distance]:
+    """Bring sets of embeddings to where a geometry compares them, if there is such a place.
+
+    Args:
+        *sets: (N, D) float each, no zero rows.
+        distance: a geometry, for which the sets stay as they are; or a distance, whose map is computed in float64.
+
+    Returns:
+        The sets, each (N, R), and the geometry; or the sets as they were and the distance where it has no geometry.
+    """
+    distance = plain(distance)
+    if not isinstance(distance, PairDistance) or not distance.geometry:
+        return sets, distance
+    maps = [distance.place(rows.to(where(distance, rows)).double()).to(rows.device) for rows in sets]
+    return tuple(maps), distance.geometry
+
+
+def where(distance: PairDistance, otherwise: Tensor) -> torch.device:
+    """Return the device of a distance's weights, or of a tensor where it has none."""
+    return next((weight.device for weight in distance.parameters()), otherwise.device)
+
+
 def normalise(embeddings: Tensor, distance: Distance = "cosine") -> Tensor:
     """Bring embeddings into the space where their distance is Euclidean.
 
     Args:
         embeddings: (N, D) float, no zero rows.
-        distance: "cosine" scales every row to unit norm; "euclidean" changes nothing.
+        distance: "cosine" scales every row to unit norm, and so does a distance; "euclidean" changes nothing.
 
     Returns:
         (N, D) float32 or better.

@@ -78,19 +78,21 @@ class Evaluator:
             check_embeddings(embeddings, f"{self.images.name}: the embeddings")
         return embeddings
 
-    def score(self, embeddings: Tensor, *, transfer: bool) -> dict[str, Score]:
+    def score(self, embeddings: Tensor, *, transfer: bool, distance: Distance | None = None) -> dict[str, Score]:
         """Measure embeddings of all images.
 
         Args:
             embeddings: (N, D) float, row i of image i.
             transfer: also fit the nearest-neighbour and linear classifiers, which take longest.
+            distance: that the encoder was trained for; by default the evaluator's.
 
         Returns:
             The names of `retrieval.METRICS`, `fewshot_*` as the settings ask, and with `transfer` also `knn_*` and
             `linear_*`; null where there is nothing to measure.
         """
         known = Labelled(embeddings[torch.from_numpy(self._labelled)], self.images.labels[self._labelled])
-        scores = retrieval_scores(known, self.distance)
+        distance = self.distance if distance is None else distance
+        scores = retrieval_scores(known, distance)
         for text in self.settings.few_shot:
             n_way, n_shot = parse_sizes(text)
             scores[f"fewshot_{text}"] = few_shot(
@@ -100,7 +102,7 @@ class Evaluator:
                 n_query=self.settings.queries,
                 n_episodes=self.settings.episodes,
                 seed=self.seed,
-                distance=self.distance,
+                distance=distance,
             )
         if transfer:
             scores |= transfer_scores(
@@ -112,10 +114,18 @@ class Evaluator:
         """Measure the embedding space itself; see `diagnostics`."""
         return diagnostics(embeddings, self.images.labels, seed=self.seed)
 
-    def __call__(self, embed: Embed, *, transfer: bool) -> dict[str, Score]:
+    def __call__(self, embed: Embed, *, transfer: bool, distance: Distance | None = None) -> dict[str, Score]:
         """Embed the images and `score` them."""
-        return self.score(self.embed(embed), transfer=transfer)
+        return self.score(self.embed(embed), transfer=transfer, distance=distance)
 
-    def evaluate_rows(self, rows: Mapping[str, Embed]) -> dict[str, dict[str, Score]]:
-        """Measure several encoders in full, such as {"trained": ..., "random": ..., "pixels": pixels}."""
-        return {name: self(embed, transfer=True) for name, embed in rows.items()}
+    def evaluate_rows(
+        self, rows: Mapping[str, Embed], distances: Mapping[str, Distance] | None = None
+    ) -> dict[str, dict[str, Score]]:
+        """Measure several encoders in full, such as {"trained": ..., "random": ..., "pixels": pixels}.
+
+        Args:
+            rows: the encoders.
+            distances: of those that were trained for another than the evaluator's.
+        """
+        own = distances or {}
+        return {name: self(embed, transfer=True, distance=own.get(name)) for name, embed in rows.items()}

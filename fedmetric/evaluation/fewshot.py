@@ -2,7 +2,8 @@
 
 J. Snell, K. Swersky, R. Zemel, "Prototypical Networks for Few-shot Learning", NIPS 2017, equation 1: a prototype is
 the mean of its class's support embeddings. Differences: embeddings are computed once, not trained episodically; with
-cosine, the embeddings and the prototypes have unit norm, as in retrieval. Queries at the same distance from several
+cosine, and with a distance that a network was trained for, the embeddings and the prototypes have unit norm, as in
+retrieval. Queries at the same distance from several
 prototypes go to whichever stands first in the episode's random order of classes, so an encoder that maps everything to
 one vector scores exactly 1/N.
 """
@@ -12,9 +13,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from fedmetric.distances.base import PairDistance
 from fedmetric.evaluation.base import Score
-from fedmetric.evaluation.embeddings import Distance, normalise
+from fedmetric.evaluation.embeddings import Distance, normalise, plain, where
 from fedmetric.evaluation.episodes import Episodes, draw_episodes
 from fedmetric.evaluation.labelled import Labelled
 
@@ -22,35 +25,45 @@ CHUNK_BYTES = 32 * 2**20
 """Size of the embeddings gathered for one chunk of episodes."""
 
 
+@torch.no_grad()
 def episode_accuracies(images: Labelled, episodes: Episodes, distance: Distance = "cosine") -> NDArray[np.float64]:
     """Classify the queries of each episode by their nearest prototype.
 
     Args:
         images: N labelled embeddings that the episodes index.
         episodes: T episodes.
-        distance: "cosine" or "euclidean".
+        distance: "cosine", "euclidean", or one that a network was trained for.
 
     Returns:
         (T,) float64, the share of queries given their own class.
     """
+    distance = plain(distance)
     embeddings = normalise(images.embeddings, distance)
     num, n_way, n_shot = episodes.support.shape
     n_query, dim = episodes.queries.shape[2], embeddings.shape[1]
     own = torch.arange(n_way, device=embeddings.device).repeat_interleave(n_query)
-    chunk = max(1, CHUNK_BYTES // (embeddings.element_size() * dim * n_way * (n_shot + n_query)))
+    size = dim * n_way * (n_shot + n_query * (n_way if isinstance(distance, PairDistance) else 1))
+    chunk = max(1, CHUNK_BYTES // (embeddings.element_size() * size))
     accuracies = np.zeros(num)
     for start in range(0, num, chunk):
         part = slice(start, start + chunk)
         prototypes = embeddings[torch.from_numpy(episodes.support[part])].mean(dim=2)
-        if distance == "cosine":
-            prototypes = torch.nn.functional.normalize(prototypes, dim=2)
         queries = embeddings[torch.from_numpy(episodes.queries[part])].reshape(len(prototypes), -1, dim)
-        nearness = torch.bmm(queries, prototypes.transpose(1, 2))
-        if distance == "euclidean":  # -d^2 + |query|^2, which orders the prototypes of each query
-            nearness = 2 * nearness - prototypes.square().sum(dim=2)[:, None]
-        correct = nearness.argmax(dim=2) == own
+        correct = _nearness(queries, prototypes, distance).argmax(dim=2) == own
         accuracies[part] = correct.double().mean(dim=1).cpu().numpy()
     return accuracies
+
+
+def _nearness(queries: Tensor, prototypes: Tensor, distance: Distance) -> Tensor:
+    """Return what orders prototypes by nearness, largest first: (T, Q, D) and (T, N, D) float to (T, Q, N)."""
+    if isinstance(distance, PairDistance):
+        device = where(distance, queries)
+        far: Tensor = distance(queries.to(device), prototypes.to(device))
+        return -far.to(queries.device)
+    if distance == "cosine":
+        return torch.bmm(queries, torch.nn.functional.normalize(prototypes, dim=2).transpose(1, 2))
+    # -d^2 + |query|^2
+    return 2 * torch.bmm(queries, prototypes.transpose(1, 2)) - prototypes.square().sum(dim=2)[:, None]
 
 
 def few_shot(

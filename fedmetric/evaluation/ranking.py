@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fedmetric.data.base import Labels
 from fedmetric.errors import DataError
-from fedmetric.evaluation.embeddings import Distance
+from fedmetric.evaluation.embeddings import Distance, placed
 from fedmetric.evaluation.labelled import Labelled
 from fedmetric.evaluation.similarity import TIE, on_grid, similarity
 
@@ -65,7 +65,7 @@ def rank_blocks(
         gallery: G labelled embeddings; the label ids mean the same classes as those of the queries.
         same: the two are the same set in the same order, and query i is removed from its own gallery by its index.
         allow_overlap: accept query rows that also stand in the gallery of another set, such as true copies of an image.
-        distance: "cosine" or "euclidean".
+        distance: "cosine", "euclidean", or one that a network was trained for.
         depth: ranks to keep even where R is smaller.
         block_rows: queries searched at once; by default as many as fill `BLOCK_BYTES`.
 
@@ -123,9 +123,11 @@ def _blocks(
         yield Ranking(empty, np.zeros((0, depth), bool), empty, empty, len(queries))
         return
     if same:
-        grid = searched = on_grid(gallery.embeddings, distance=distance)[0]
+        sets, distance = placed(gallery.embeddings, distance=distance)
+        grid = searched = on_grid(*sets, distance=distance)[0]
     else:
-        grid, searched = on_grid(queries.embeddings, gallery.embeddings, distance=distance)
+        sets, distance = placed(queries.embeddings, gallery.embeddings, distance=distance)
+        grid, searched = on_grid(*sets, distance=distance)
     present, counts = np.unique(gallery.labels, return_counts=True)
     place = np.searchsorted(present, queries.labels).clip(max=len(present) - 1)
     num_relevant = np.where(present[place] == queries.labels, counts[place], 0).astype(np.int64) - int(same)

@@ -14,6 +14,8 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from fedmetric.arrays import Arrays
 from fedmetric.config import Experiment
+from fedmetric.distances.base import PairDistance
+from fedmetric.distances.cosine import Cosine
 from fedmetric.errors import ConfigError, ProtocolError
 from fedmetric.layout import Layout
 from fedmetric.models.norms import NORM_LAYERS, replace_batch_norm
@@ -65,6 +67,18 @@ class Embedder(nn.Module):
             return functional.normalize(self.backbone(images).flatten(1).float(), dim=1)
         finally:
             self.train(training)
+
+    def metric(self, held: Collection[str] | None = None) -> PairDistance:
+        """Return the distance by which the embeddings are to be compared.
+
+        Args:
+            held: names of the weights that are not merely initial ones; by default all. A learned distance that is not
+                among them, because a rule keeps all heads at the clients, means nothing here: then it is cosine.
+        """
+        distance = self.objective.metric()
+        places = {id(module): name for name, module in self.named_modules()}
+        weights = {f"{places[id(distance)]}.{key}" for key in distance.state_dict()}
+        return distance if held is None or weights <= set(held) else Cosine()
 
     @cached_property
     def layout(self) -> Layout:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Generator, Tensor, nn
 
+from fedmetric.distances.base import PairDistance
+from fedmetric.distances.cosine import Cosine
 from fedmetric.errors import ConfigError
 from fedmetric.registry import objectives
 
@@ -94,6 +96,10 @@ class Objective(nn.Module, ABC):
 
     def begin_round(self, round: int) -> None:
         """Prepare for one round at one client; rounds count from 1."""
+
+    def metric(self) -> PairDistance:
+        """Return the distance by which embeddings are to be compared: cosine, unless the loss has one of its own."""
+        return Cosine()
 
     @abstractmethod
     def forward(self, backbone: nn.Module, batch: Batch) -> Tensor:

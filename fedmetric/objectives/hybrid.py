@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 from torch import Generator, Tensor, nn
 
+from fedmetric.distances.base import PairDistance
+from fedmetric.distances.cosine import Cosine
 from fedmetric.objectives.base import Batch, Objective, build_objective
 from fedmetric.objectives.labelled import keep_labelled, zero_of
 from fedmetric.options import ObjectiveParts, PartWeights, Stages, objective_parts
@@ -91,6 +93,11 @@ class Hybrid(Objective):
                 break
         for part in self.parts.values():
             part.begin_round(round)
+
+    def metric(self) -> PairDistance:
+        """Return the distance of the first part that has one other than cosine; see `Objective.metric`."""
+        found = [part.metric() for part in self.parts.values()]
+        return next((distance for distance in found if not isinstance(distance, Cosine)), found[0])
 
     def forward(self, backbone: nn.Module, batch: Batch) -> Tensor:
         """Add up the weighted losses; too few labelled images for a part count 0; see `Objective.forward`."""

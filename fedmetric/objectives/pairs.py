@@ -42,6 +42,10 @@ class PairObjective(Objective):
         if self.distance.state_dict():
             self.groups = (*self.groups, "distance")
 
+    def metric(self) -> PairDistance:
+        """Return the distance of the loss; see `Objective.metric`."""
+        return self.distance
+
     @abstractmethod
     def compare(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss of (N, D) float embeddings with (N,) int64 labels of at least `min_classes` classes.

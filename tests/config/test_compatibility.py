@@ -31,6 +31,14 @@ def test_groups_read_from_files_are_those_of_the_network(name: str) -> None:
     assert set(groups_of(experiment.objective)) == set(built) - {"backbone"}
 
 
+def test_a_learned_distance_is_a_group() -> None:
+    assert groups_of(objective("triplet", distance="pair-mlp")) == ("distance",)
+    assert groups_of(objective("triplet", distance={"name": "mahalanobis", "rank": 2})) == ("distance",)
+    assert groups_of(objective("triplet")) == ()
+    parts = ("simclr", {"name": "contrastive", "distance": "mahalanobis"})
+    assert groups_of(objective("hybrid", parts=parts, weights=(1, 1))) == ("simclr.projector", "contrastive.distance")
+
+
 def test_groups_of_parts_carry_the_name_of_their_part() -> None:
     hybrid = objective("hybrid", parts=("byol", {"name": "moco", "queue_size": 8}), weights=(1, 1))
     assert groups_of(hybrid) == (

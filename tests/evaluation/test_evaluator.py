@@ -8,6 +8,7 @@ import torch
 
 from fedmetric.config.experiment import Evaluation
 from fedmetric.data.base import ImageSet, class_hash
+from fedmetric.distances.mahalanobis import Mahalanobis
 from fedmetric.errors import DataError
 from fedmetric.evaluation.base import Score
 from fedmetric.evaluation.encoders import pixels
@@ -131,3 +132,18 @@ def test_diagnostics_come_from_the_same_embeddings() -> None:
     found = evaluator.diagnose(evaluator.embed(pixels))
     assert set(found) == {"std", "effective_rank", "uniformity", "alignment"}
     assert (found["std"].n, found["alignment"].n, found["alignment"].skipped) == (154, 149, 5)
+
+
+def test_every_row_may_have_the_distance_it_was_trained_for() -> None:
+    """A map onto the sum of all pixels leaves of the images only how bright they are."""
+    evaluator = Evaluator(image_set(), SETTINGS, seed=1)
+    brightness = Mahalanobis(36, rank=1)
+    brightness.weight.data = torch.ones(1, 36)
+    rows = evaluator.evaluate_rows({"plain": pixels, "bright": pixels}, {"bright": brightness})
+    assert rows["plain"] == evaluator(pixels, transfer=True)
+    for name in ("recall@1", "map@r", "fewshot_5w1s"):
+        plain, bright = rows["plain"][name].mean, rows["bright"][name].mean
+        assert plain is not None
+        assert bright is not None
+        assert bright < plain
+    assert rows["bright"]["knn_accuracy"] == rows["plain"]["knn_accuracy"]

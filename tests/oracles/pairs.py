@@ -28,6 +28,24 @@ def euclidean_distance(a: Point, b: Point) -> float:
     return math.dist(unit(a), unit(b))
 
 
+def mahalanobis_distance(a: Point, b: Point, rows: Sequence[Point]) -> float:
+    """Equation 2 of Weinberger and Saul, JMLR 2009, of unit vectors, with M = L'L written out."""
+    apart = [x - y for x, y in zip(unit(a), unit(b), strict=True)]
+    dims = range(len(apart))
+    total = sum(apart[i] * sum(row[i] * row[j] for row in rows) * apart[j] for i in dims for j in dims)
+    return math.sqrt(max(0.0, total))
+
+
+def scaled_distance(a: Point, b: Point, hidden: Points, hidden_bias: Point, factor: Point, factor_bias: float) -> float:
+    """Take |x - y| softplus(w relu(W (|x - y|, x y) + c) + b) of unit vectors, one neuron at a time."""
+    x, y = unit(a), unit(b)
+    seen = [abs(p - q) for p, q in zip(x, y, strict=True)] + [p * q for p, q in zip(x, y, strict=True)]
+    answer = factor_bias
+    for row, bias, weight in zip(hidden, hidden_bias, factor, strict=True):
+        answer += weight * max(0.0, bias + sum(w * s for w, s in zip(row, seen, strict=True)))
+    return math.dist(x, y) * math.log1p(math.exp(answer))
+
+
 def mean(values: Iterable[float]) -> float:
     kept = list(values)
     return math.fsum(kept) / len(kept) if kept else 0.0
