@@ -16,7 +16,7 @@ FLOORS = {
     "fedmetric.layout": 0, "fedmetric.components": 0,
     "fedmetric.config": 0,
     "fedmetric.models": 1, "fedmetric.objectives": 1, "fedmetric.data": 1, "fedmetric.views": 1,
-    "fedmetric.sampling": 1, "fedmetric.distances": 1, "fedmetric.miners": 1,
+    "fedmetric.sampling": 1, "fedmetric.distances": 1, "fedmetric.miners": 1, "fedmetric.networks": 1,
     "fedmetric.federation": 1, "fedmetric.evaluation": 1,
     "fedmetric.training": 2, "fedmetric.wire": 2, "fedmetric.runs": 2, "fedmetric.export": 2, "fedmetric.report": 2,
     "fedmetric.clients": 3, "fedmetric.server": 3,
@@ -26,8 +26,9 @@ FLOORS = {
 FLWR_ALLOWED = ("fedmetric.wire", "fedmetric.clients", "fedmetric.server", "fedmetric.simulations")
 SIBLINGS = {
     "fedmetric.models": {"fedmetric.objectives", "fedmetric.distances"},
-    "fedmetric.objectives": {"fedmetric.distances", "fedmetric.miners"},
+    "fedmetric.objectives": {"fedmetric.distances", "fedmetric.miners", "fedmetric.networks"},
     "fedmetric.miners": {"fedmetric.distances"},
+    "fedmetric.networks": {"fedmetric.distances"},
     "fedmetric.evaluation": {"fedmetric.data", "fedmetric.distances"},
     "fedmetric.federation": {"fedmetric.objectives"},
 }

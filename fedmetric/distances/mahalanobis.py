@@ -1,7 +1,7 @@
 """A learned Mahalanobis distance of low rank: |L x - L y|, that is sqrt((x - y)' L'L (x - y)).
 
 Weinberger, Saul, Distance Metric Learning for Large Margin Nearest Neighbor Classification, Journal of Machine Learning
-Research 10, 2009, equation 2, with M = L'L; L is trained by any pair objective, together with the backbone.
+Research 10, 2009, with M = L'L; L is trained by any pair objective, together with the backbone.
 """
 
 from __future__ import annotations

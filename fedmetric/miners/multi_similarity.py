@@ -1,7 +1,7 @@
 """Multi-similarity mining.
 
 Wang, Han, Huang, Dong, Scott, Multi-Similarity Loss with General Pair Weighting for Deep Metric Learning, CVPR 2019,
-equations 9 and 10, with distances for similarities: a negative pair stays if it is nearer than the anchor's farthest
+section 4, with distances for similarities: a negative pair stays if it is nearer than the anchor's farthest
 positive, a positive pair if it is farther than the nearest negative, both give or take epsilon.
 """
 

@@ -1,7 +1,7 @@
 """The multi-similarity loss.
 
 Wang, Han, Huang, Dong, Scott, Multi-Similarity Loss with General Pair Weighting for Deep Metric Learning, CVPR 2019,
-equation 15, with its mining (equations 9 and 10) by default.
+section 4, with its mining by default.
 
 Difference: similarity is 1 minus the distance, which is the cosine for the default distance.
 """
@@ -39,9 +39,9 @@ class MultiSimilarity(MinedObjective):
 
         Args:
             embedding_dim: D of the backbone.
-            alpha: of equation 15; larger leaves the pull to the farthest positives.
-            beta: of equation 15; larger leaves the push to the nearest negatives.
-            base: similarity that positives are pulled above and negatives pushed below, lambda in equation 15.
+            alpha: weighs positive pairs; larger leaves the pull to the farthest positives.
+            beta: weighs negative pairs; larger leaves the push to the nearest negatives.
+            base: similarity that positives are pulled above and negatives pushed below, the paper's lambda.
             miner: a miner of pairs or triplets ('fedmetric list miners'), or a table of its name and options.
             distance: of the loss, of the miner and of the evaluation ('fedmetric list distances'), or a table.
         """

@@ -47,10 +47,13 @@ class PairObjective(Objective):
         return self.distance
 
     @abstractmethod
-    def compare(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Return the scalar loss of (N, D) float embeddings with (N,) int64 labels of at least `min_classes` classes.
+    def compare(self, embeddings: Tensor, labels: Tensor, num_views: int = 1) -> Tensor:
+        """Return the scalar loss of embedded views.
 
-        N counts views: all images in the first view, then all in the second.
+        Args:
+            embeddings: (V x B, D) float, all images in the first view, then all in the second.
+            labels: (V x B,) int64, of at least `min_classes` classes.
+            num_views: V.
         """
 
     def forward(self, backbone: nn.Module, batch: Batch) -> Tensor:
@@ -60,7 +63,7 @@ class PairObjective(Objective):
             return zero_of(backbone, self)
         embeddings = backbone(torch.cat(views)).flatten(1).float()
         # where nothing is mined a learned distance still has a gradient, of 0
-        return self.compare(embeddings, labels.repeat(len(views))) + zero_of(self.distance)
+        return self.compare(embeddings, labels.repeat(len(views)), len(views)) + zero_of(self.distance)
 
     def contributing(self, batch: Batch) -> int:
         """Count the labelled images, or 0 where they are of too few classes; see `Objective.contributing`."""
@@ -84,7 +87,7 @@ class MinedObjective(PairObjective):
         super().__init__(embedding_dim, distance)
         self.miner = miners.build(chosen_miner(miner), self.distance)
 
-    def compare(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+    def compare(self, embeddings: Tensor, labels: Tensor, num_views: int = 1) -> Tensor:
         """Mine and take the loss; see `PairObjective.compare`."""
         mined: Indices | None = self.miner(embeddings, labels)
         value: Tensor = self.loss(embeddings, labels, mined)

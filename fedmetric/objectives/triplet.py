@@ -1,7 +1,7 @@
 """The triplet loss.
 
-Schroff, Kalenichenko, Philbin, FaceNet: A Unified Embedding for Face Recognition and Clustering, CVPR 2015, equation 3;
-with a soft margin as in Hermans, Beyer, Leibe, In Defense of the Triplet Loss for Person Re-Identification,
+Schroff, Kalenichenko, Philbin, FaceNet: A Unified Embedding for Face Recognition and Clustering, CVPR 2015, section
+3.1; with a soft margin as in Hermans, Beyer, Leibe, In Defense of the Triplet Loss for Person Re-Identification,
 arXiv:1703.07737, 2017, section 2.
 
 Differences: distances are not squared, and the mean is over the triplets that pay anything, both as in

@@ -31,7 +31,7 @@ def embedder(name: str) -> Embedder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         backbone = conv4(1, 16, width=8)
-        objective = build_objective(objectives[name].options(), 8, num_classes=2)
+        objective = build_objective(objectives[name].options(), 8, num_classes=3)
     objective.meet(0, backbone, (), Generator().manual_seed(4))
     return Embedder(backbone, objective)
 
@@ -39,7 +39,7 @@ def embedder(name: str) -> Embedder:
 def batch(objective: Objective, count: int, seed: int = 2) -> Batch:
     generator = Generator().manual_seed(seed)
     drawn = tuple(torch.rand((count, 1, 16, 16), generator=generator) for _ in range(objective.num_views))
-    return Batch(drawn, torch.arange(count) % 2 if objective.needs_labels else None)
+    return Batch(drawn, torch.arange(count) % 3 if objective.needs_labels else None)
 
 
 def loss_of(network: Embedder, given: Batch) -> Tensor:

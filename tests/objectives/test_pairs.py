@@ -117,7 +117,7 @@ def test_all_views_are_embedded_in_one_pass_with_the_image_s_label(name: str, vi
     objective, given = build(name, 3), batch([0, 1, 2, 0, 1, 2], views)
     loss = objective(nn.Identity(), given)
     assert given.labels is not None
-    assert torch.equal(loss, objective.compare(torch.cat(given.views), given.labels.repeat(views)))
+    assert torch.equal(loss, objective.compare(torch.cat(given.views), given.labels.repeat(views), views))
 
 
 @pytest.mark.parametrize("name", PAIRWISE)

@@ -29,7 +29,7 @@ def euclidean_distance(a: Point, b: Point) -> float:
 
 
 def mahalanobis_distance(a: Point, b: Point, rows: Sequence[Point]) -> float:
-    """Equation 2 of Weinberger and Saul, JMLR 2009, of unit vectors, with M = L'L written out."""
+    """Take the quadratic form of Weinberger and Saul, JMLR 2009, of unit vectors, with M = L'L written out."""
     apart = [x - y for x, y in zip(unit(a), unit(b), strict=True)]
     dims = range(len(apart))
     total = sum(apart[i] * sum(row[i] * row[j] for row in rows) * apart[j] for i in dims for j in dims)
@@ -77,7 +77,7 @@ def contrastive(points: Points, labels: Labels, d: Distance, near: float = 0.0, 
 
 
 def triplet(points: Points, chosen: Iterable[tuple[int, int, int]], d: Distance, margin: float) -> float:
-    """Average equation 3 of Schroff et al., CVPR 2015, unsquared, over the triplets that pay."""
+    """Average the loss of Schroff et al., CVPR 2015, section 3.1, unsquared, over the triplets that pay."""
     return paying(d(points[a], points[p]) - d(points[a], points[n]) + margin for a, p, n in chosen)
 
 
@@ -89,7 +89,7 @@ def soft_triplet(points: Points, chosen: Iterable[tuple[int, int, int]], d: Dist
 def multi_similarity(
     points: Points, pulled: Pairs, pushed: Pairs, d: Distance, alpha: float, beta: float, base: float
 ) -> float:
-    """Average equation 15 of Wang et al., CVPR 2019, over all images, with similarity 1 - d."""
+    """Average the loss of Wang et al., CVPR 2019, section 4, over all images, with similarity 1 - d."""
     total = 0.0
     for i in range(len(points)):
         near = [1 - d(points[i], points[j]) for a, j in pulled if a == i]
@@ -146,7 +146,7 @@ def easy_hard(points: Points, labels: Labels, d: Distance, semi: bool) -> Triple
 
 
 def similarity_pairs(points: Points, labels: Labels, d: Distance, epsilon: float) -> tuple[Pairs, Pairs]:
-    """Equations 9 and 10 of Wang et al., CVPR 2019, with similarity 1 - d."""
+    """Mine as Wang et al., CVPR 2019, section 4, with similarity 1 - d."""
     pulled, pushed = set(), set()
     for i in range(len(points)):
         near = {j: 1 - d(points[i], points[j]) for a, j in positives(labels) if a == i}
@@ -155,6 +155,62 @@ def similarity_pairs(points: Points, labels: Labels, d: Distance, epsilon: float
             pulled |= {(i, j) for j, s in near.items() if s - epsilon < max(far.values())}
             pushed |= {(i, j) for j, s in far.items() if s + epsilon > min(near.values())}
     return pulled, pushed
+
+
+def quadruplets(points: Points, labels: Labels, d: Distance) -> dict[int, tuple[float, float, float]]:
+    """Return d(a, p), d(a, n1) and d(n1, n2) of every anchor's hardest quadruplet, each part by a search of its own."""
+    found = {}
+    rows = range(len(points))
+    for a in rows:
+        near = [d(points[a], points[j]) for j in rows if j != a and labels[j] == labels[a]]
+        far = {j: d(points[a], points[j]) for j in rows if labels[j] != labels[a]}
+        if not near or not far:
+            continue
+        first = min(far, key=lambda j: far[j])
+        third = [d(points[first], points[j]) for j in rows if labels[j] not in (labels[a], labels[first])]
+        if third:
+            found[a] = (max(near), far[first], min(third))
+    return found
+
+
+def all_quadruplets(labels: Labels) -> set[tuple[int, int, int, int]]:
+    """List every (a, p, n1, n2) of three different classes."""
+    return {
+        (a, p, first, second)
+        for a, p in positives(labels)
+        for first, second in negatives(labels)
+        if labels[a] not in (labels[first], labels[second])
+    }
+
+
+def quadruplet(chosen: Iterable[tuple[float, float, float]], first: float, second: float) -> float:
+    """Average the loss of Chen et al., CVPR 2017, over the anchors' quadruplets of distances."""
+    return mean(max(0.0, p**2 - n**2 + first) + max(0.0, p**2 - m**2 + second) for p, n, m in chosen)
+
+
+def squared_gap(points: Points, labels: Labels, d: Distance) -> float:
+    """By how much the mean squared distance of negative pairs exceeds that of positive pairs; at least 0."""
+    near = mean(d(points[i], points[j]) ** 2 for i, j in positives(labels))
+    return max(0.0, mean(d(points[i], points[j]) ** 2 for i, j in negatives(labels)) - near)
+
+
+def prototypes(views: Sequence[Points], labels: Labels, d: Distance, temperature: float) -> float:
+    """Average equation 2 of Snell et al., NIPS 2017, over the queries; every other image of a class is support."""
+    support: dict[int, list[list[float]]] = {}
+    queries: list[tuple[Point, int]] = []
+    for image, label in enumerate(labels):
+        place, size = labels[:image].count(label), labels.count(label)
+        for number, view in enumerate(views):
+            if place % 2 == 0 and (size > 1 or number == 0):
+                support.setdefault(label, []).append(unit(view[image]))
+            else:
+                queries.append((view[image], label))
+    centres = {label: [mean(column) for column in zip(*rows, strict=True)] for label, rows in support.items()}
+    terms = []
+    for query, label in queries:
+        scores = {other: math.exp(-(d(query, centre) ** 2) / temperature) for other, centre in centres.items()}
+        terms.append(-math.log(scores[label] / sum(scores.values())))
+    return mean(terms)
 
 
 def sphere_weights(points: Points, labels: Labels, anchor: int, cutoff: float, farthest: float) -> dict[int, float]:

@@ -38,6 +38,8 @@ def small(registry: Any, name: str) -> dict[str, Any]:
 
 def site_of(objective: str, rule: str, target: str = "default") -> Site:
     """Two clients of 12 random images each, two steps a round; a fourth class is there to be public."""
+    wants_all = objectives[objective].traits.get("min_classes", 2) > 2  # then every batch has all three classes
+    sampler = {"name": "balanced", "per_class": 2} if wants_all else {"name": "shuffled"}
     experiment = Experiment.model_validate(
         {
             "image_size": 16,
@@ -46,7 +48,7 @@ def site_of(objective: str, rule: str, target: str = "default") -> Site:
             "model": {"name": "conv4", "width": 4},
             "objective": small(objectives, objective),
             "federation": {"rule": small(rules, rule), "rounds": 2, "target": target},
-            "local": {"batch_size": 6},
+            "local": {"batch_size": 6, "sampler": sampler},
         }
     )
     classes = 4 if experiment.public_classes else 3

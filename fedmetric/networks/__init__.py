@@ -1,0 +1,1 @@
+"""Networks of several branches over one encoder, one file each."""
