@@ -51,6 +51,11 @@ def save_model(
     (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
+def find_model(folder: Path) -> Path:
+    """Return the model folder of a run's folder, or the folder itself."""
+    return folder / "model" if (folder / "model").is_dir() else folder
+
+
 def load_model(folder: Path) -> Model:
     """Read a model folder; heads that its clients did not share have their initial weights.
 

@@ -10,6 +10,7 @@ import typer
 from fedmetric import __version__
 from fedmetric.cli import config_commands, data_commands, run_commands
 from fedmetric.cli.benchmarks import benchmarks
+from fedmetric.cli.compare import compare
 from fedmetric.cli.doctor import doctor
 from fedmetric.cli.listing import list_methods
 from fedmetric.cli.sweep import sweep
@@ -26,6 +27,7 @@ app.command("demo")(run_commands.demo)
 app.command("run")(run_commands.run)
 app.command("resume")(run_commands.resume)
 app.command("eval")(run_commands.evaluate)
+app.command("compare")(compare)
 app.command("sweep")(sweep)
 app.add_typer(data_commands.app, name="data")
 app.command("list")(list_methods)

@@ -9,7 +9,7 @@ from fedmetric.config import load_experiment, parse_experiment
 from fedmetric.errors import DataError
 from fedmetric.evaluation.encoders import pixels
 from fedmetric.evaluation.evaluator import Evaluator
-from fedmetric.export import load_model
+from fedmetric.export import find_model, load_model
 from fedmetric.models.embedder import build_embedder
 from fedmetric.report.neighbours import draw_neighbours
 from fedmetric.training.site import Site, compute_device
@@ -33,7 +33,7 @@ def evaluate_model(
         DataError: the images have other channels than the model takes, or the model was trained on the evaluated
             classes.
     """
-    model = load_model(folder / "model" if (folder / "model").is_dir() else folder)
+    model = load_model(find_model(folder))
     if on:
         target = load_experiment(on, overrides)
     else:

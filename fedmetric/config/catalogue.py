@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fedmetric.config.compatibility import fits, groups_of
-from fedmetric.registry import Entry, objectives, rules
+from fedmetric.registry import Entry, distances, miners, objectives, rules
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,31 @@ def markdown() -> str:
     for m in ruled:
         trains = "every objective" if len(m.fits) >= every - _bound() else ", ".join(m.fits)
         lines.append(f"| `{m.name}` | {m.summary} | {m.shares} | {trains} | {m.source} |")
+    lines += [
+        "",
+        "## Distances and miners",
+        "",
+        "What a pair objective names by its options `distance` and `miner`. A learned distance leaves a client with",
+        "the backbone, and is what the trained network is evaluated by.",
+    ]
+    for registry in (distances, miners):
+        lines += ["", f"| {registry.kind} | what it does | source |", "|---|---|---|"]
+        lines += [f"| `{name}` | {entry.summary} | {source_of(entry)} |" for name, entry in registry.items()]
     lines += ["", "## Options", ""]
     for title, methods in (("objective", found), ("federation.rule", ruled)):
         for m in methods:
-            lines += [f"- `{title} = {m.name}`" + ("" if m.options else ": none")]
-            lines += [f"    - `{name} = {default}`: {text}" for name, default, text in m.options]
+            lines += _listed(f"{title} = {m.name}", m.options)
+    for title, registry in (("objective.distance", distances), ("objective.miner", miners)):
+        for name, entry in registry.items():
+            lines += _listed(f"{title} = {name}", _options(entry))
     return "\n".join(lines) + "\n"
+
+
+def _listed(title: str, options: tuple[tuple[str, str, str], ...]) -> list[str]:
+    return [
+        f"- `{title}`" + ("" if options else ": none"),
+        *(f"    - `{name} = {default}`: {text}" for name, default, text in options),
+    ]
 
 
 def _bound() -> int:

@@ -20,7 +20,7 @@ from fedmetric.registry import miners
 
 @miners.register("distance-weighted")
 def distance_weighted(distance: PairDistance, *, cutoff: Positive = 0.5, nonzero_loss_cutoff: Positive = 1.4) -> Miner:
-    """Draw negatives evenly over distances; as many triplets of each class as it has ordered pairs with itself.
+    """Draw negatives evenly over distances; up to n^2 triplets for a class of n images.
 
     Args:
         distance: of the loss; not used, since the density holds for Euclidean distance only.

@@ -22,7 +22,7 @@ from fedmetric.simulations.sweep import sweep_names
 def test_help_names_every_command(command: Command) -> None:
     answer = command("--help")
     assert answer.code == 0
-    for name in ("demo", "run", "resume", "eval", "data", "list", "config", "doctor", "benchmarks", "sweep"):
+    for name in ("demo", "run", "resume", "eval", "compare", "data", "list", "config", "doctor", "benchmarks", "sweep"):
         assert name in answer.out
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from fedmetric.config.catalogue import Method, markdown, objective_methods, rule_methods, source_of
 from fedmetric.models.embedder import build_embedder
-from fedmetric.registry import Entry, objectives, rules
+from fedmetric.registry import Entry, distances, miners, objectives, rules
 from fedmetric.training.site import Site
 from tiny import tiny
 
@@ -91,6 +91,12 @@ def test_the_page_has_a_row_for_every_method_and_every_option() -> None:
         assert method.source in row
         assert method.shares in row
         assert all(f"`{name} = {default}`" in page for name, default, _ in method.options)
+    for registry in (distances, miners):
+        for name, entry in registry.items():
+            assert f"| `{name}` | {entry.summary} | {source_of(entry)} |" in page
+            assert all(
+                f"`{option.name} = {option.default}`: {option.description}" in page for option in entry.parameters
+            )
     trains = {line.split(" | ")[0]: line for line in page.splitlines() if "every objective" in line}
     assert "| `fedavg`" in trains
     assert "| `fedu`" not in trains
