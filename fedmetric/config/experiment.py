@@ -105,6 +105,14 @@ class Local(Section):
     weight_decay: NonNegative = Field(
         0.0, description="decay of weights of two or more dimensions; never of norms and biases"
     )
+    embedding_norm: NonNegative = Field(
+        0.0, description="weight of the mean squared length of the embeddings, added to any objective's loss"
+    )
+    spread_out: NonNegative = Field(
+        0.0,
+        description="weight of how far embeddings of different classes, or images, are from an even spread over the "
+        "sphere, added to any objective's loss",
+    )
 
 
 class Evaluation(Section):

@@ -24,6 +24,7 @@ from fedmetric.sampling.base import Sampler
 from fedmetric.seeds import derive_seed, torch_generator
 from fedmetric.training.batches import batch_size_of, batches
 from fedmetric.training.optimiser import build_optimiser, learning_rate, load_moments, moments
+from fedmetric.training.regularisers import regularisation
 from fedmetric.views.base import Views
 
 
@@ -211,11 +212,12 @@ def train(trainer: Trainer, images: ImageSet, now: LocalRound, state: ClientStat
 
 
 def step_loss(trainer: Trainer, now: LocalRound) -> Tensor:
-    """Return the objective's loss of the current batch, plus the rule's penalty if it has one."""
+    """Return the objective's loss of the current batch, plus regularisers and the rule's penalty if there are any."""
     assert now.batch is not None
     with trainer.embedder.recorded() as passes:
         value = trainer.embedder.loss(now.batch)
     now.inputs = tuple(images for images, _ in passes)
     now.representations = tuple(output for _, output in passes)
-    penalty = trainer.rule.penalty(now)
-    return value if penalty is None else value + penalty
+    for term in (regularisation(trainer.experiment.local, now), trainer.rule.penalty(now)):
+        value = value if term is None else value + term
+    return value
