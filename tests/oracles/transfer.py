@@ -16,6 +16,17 @@ def neighbour_vote(train: list[list[float]], labels: list[int], query: list[floa
     return max(sorted(votes), key=lambda label: votes[label])
 
 
+def prototype_vote(train: list[list[float]], labels: list[int], query: list[float]) -> int:
+    """Return the class whose mean of unit vectors is most similar; the lowest id of equals (to 10 digits)."""
+
+    def mean(label: int) -> list[float]:
+        own = [row for row, its in zip(train, labels, strict=True) if its == label]
+        unit = [[x / math.sqrt(math.fsum(y * y for y in row)) for x in row] for row in own]
+        return [sum(column) / len(unit) for column in zip(*unit, strict=True)]
+
+    return max(sorted(set(labels)), key=lambda label: round(cosine(mean(label), query), 10))
+
+
 def macro(predicted: list[int], true: list[int]) -> dict[str, float]:
     """Return accuracy and the macro averages over the classes of `true`."""
     precision, recall, f1 = [], [], []
