@@ -153,7 +153,7 @@ def serve(
             emit(round_event(experiment, round, outcome, diagnostics, time.monotonic() - entered))
             between = is_due(round, experiment.evaluation.every) and round < experiment.federation.rounds
             if between and not trainer.rule.personal:
-                emit(evaluation_event(round, *judge.measure(done.shared, transfer=False)))
+                emit(evaluation_event(round, *judge.measure(done.shared, full=False)))
             if is_due(round, experiment.checkpoint_every):
                 save_checkpoint(folder.checkpoints, done)
                 saved = round
@@ -176,12 +176,12 @@ def conclude(judge: Judge, done: Checkpoint, emit: Emit, began: float) -> Report
     finished: Scores
     diagnostics: Scores
     if judge.site.trainer.rule.personal and done.memories:
-        clients = judge.measure_clients(done.memories, transfer=True)
+        clients = judge.measure_clients(done.memories, full=True)
         finished, diagnostics = mean_of_clients(clients), {}
         weights = {f"{client}/{name}": array for client, own in done.memories.items() for name, array in own.items()}
     else:
         weights = done.shared
-        finished, diagnostics = judge.measure(weights, transfer=True)
+        finished, diagnostics = judge.measure(weights, full=True)
     emit(evaluation_event(done.round, finished, diagnostics))
     rows = {"trained": finished, **judge.baselines}
     space = {name: score.mean for name, score in diagnostics.items()}

@@ -50,27 +50,27 @@ class Judge:
     def _load(self, shared: Arrays) -> None:
         self._embedder.load(shared, self.site.trainer.routes.server, "weights to be measured")
 
-    def measure(self, shared: Arrays, transfer: bool) -> tuple[Scores, Scores]:
+    def measure(self, shared: Arrays, full: bool) -> tuple[Scores, Scores]:
         """Measure weights: scores of `Evaluator.score`, and diagnostics of the embedding space.
 
         Args:
             shared: the weights.
-            transfer: whether to fit the classifiers too, which takes longer.
+            full: whether to do the slow tasks too.
         """
         self._load(shared)
-        return self._measured(transfer, self.site.trainer.routes.server)
+        return self._measured(full, self.site.trainer.routes.server)
 
-    def _measured(self, transfer: bool, held: Collection[str]) -> tuple[Scores, Scores]:
+    def _measured(self, full: bool, held: Collection[str]) -> tuple[Scores, Scores]:
         embeddings, distance = self._evaluator.embed(self._embedder.embed), self._embedder.metric(held)
-        scores = self._evaluator.score(embeddings, transfer=transfer, distance=distance)
+        scores = self._evaluator.score(embeddings, full=full, distance=distance)
         return scores, self._evaluator.diagnose(embeddings)
 
-    def measure_clients(self, memories: Mapping[int, Arrays], transfer: bool) -> dict[int, Scores]:
+    def measure_clients(self, memories: Mapping[int, Arrays], full: bool) -> dict[int, Scores]:
         """Measure every client's own network, of a rule that shares nothing.
 
         Args:
             memories: each client's state, as `ClientState.to_arrays` wrote it.
-            transfer: whether to fit the classifiers too.
+            full: whether to do the slow tasks too.
         """
         found = {}
         for client, arrays in sorted(memories.items()):
@@ -80,7 +80,7 @@ class Judge:
             names = [name for name in self.site.trainer.routes.own if name not in private]
             found_here = self.site.trainer.initial | own
             self._embedder.load({name: found_here[name] for name in names}, names, f"client {client}")
-            found[client] = self._measured(transfer, names)[0]
+            found[client] = self._measured(full, names)[0]
         return found
 
     @cached_property

@@ -13,10 +13,15 @@ import pytest
 
 from fedmetric.config import parse_experiment
 from fedmetric.config.catalogue import markdown
+from fedmetric.config.experiment import Evaluation
+from fedmetric.evaluation.labelled import Labelled
+from fedmetric.evaluation.reranking import RERANKERS
+from fedmetric.evaluation.tasks import TASKS
 from fedmetric.federation.drift import distance
 from fedmetric.federation.memory import ClientState
 from fedmetric.training.local_update import local_update
 from fedmetric.training.site import Site
+from oracles.geometry import clusters
 from tiny import tiny
 
 ROOT = Path(__file__).parent.parent
@@ -83,7 +88,9 @@ def test_the_guides_objective_would_be_found_by_the_registry(tmp_path: Path) -> 
     assert entry.parameters[0].description.startswith("width of the projector")
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md", "docs/results.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/architecture.md", "docs/results.md", "docs/evaluation.md", "CONTRIBUTING.md"]
+)
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     assert "@@" not in (ROOT / document).read_text(encoding="utf-8"), "a figure is missing"
     for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / document).read_text(encoding="utf-8")):
@@ -106,3 +113,16 @@ def test_the_guides_rule_runs_and_keeps_every_client_within_its_bound(
 
 def test_the_page_of_methods_is_what_the_command_prints() -> None:
     assert (ROOT / "docs" / "methods.md").read_text(encoding="utf-8") == markdown()
+
+
+def test_the_page_of_scores_names_every_task_and_every_score() -> None:
+    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    images = Labelled(*clusters(12, 8, 6, 0, spread=1.0))
+    rows = {line.split("|")[1].strip(" `*"): line for line in text.splitlines() if line.startswith("| `")}
+    assert set(rows) == set(TASKS)
+    for name, task in TASKS.items():
+        settings = Evaluation(few_shot=("5w1s",), episodes=2)
+        words = re.findall("`([^`]+)`", rows[name])
+        joined = {*words, *(first + second for first in words for second in words)}  # knn_ and accuracy, for example
+        assert set(task.measure(images, settings, 1, "cosine")) <= joined
+    assert all(f'"{method}"' in text for method in RERANKERS)

@@ -11,6 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from fedmetric.report.tables import title_of
+
 SHOWN_ROUNDS = 12
 
 
@@ -72,10 +74,7 @@ class Progress:
 
     def _baselines(self, event: Mapping[str, Any]) -> list[str]:
         self._began = time.monotonic()
-        self._baseline = "; ".join(
-            f"{row} Recall@1 {_percent(scores['recall@1'])} MAP@R {_percent(scores['map@r'])}"
-            for row, scores in event["rows"].items()
-        )
+        self._baseline = "; ".join(f"{row} {_headline(scores, ' ')}" for row, scores in event["rows"].items())
         return [f"baselines: {self._baseline}"]
 
     def _round(self, event: Mapping[str, Any]) -> list[str]:
@@ -95,7 +94,7 @@ class Progress:
         scores, diagnostics = event["scores"], event["diagnostics"]
         return [
             f"after round {event['round']}:  "
-            f"Recall@1 {_percent(scores['recall@1'])}  MAP@R {_percent(scores['map@r'])}  "
+            f"{_headline(scores, '  ')}  "
             f"std {_number(diagnostics.get('std'))}  effective rank {_number(diagnostics.get('effective_rank'), 1)}"
         ]
 
@@ -122,8 +121,8 @@ class Progress:
                 f"{row['ok']}/{row['failed']}",
                 f"{row['loss']:.3f}",
                 f"{row['loss_spread']:.3f}",
-                _percent(scores["recall@1"]) if scores else "",
-                _percent(scores["map@r"]) if scores else "",
+                _percent(scores["recall@1"]) if "recall@1" in scores else "",
+                _percent(scores["map@r"]) if "map@r" in scores else "",
                 _number(diagnostics.get("std")),
                 _number(diagnostics.get("rank"), 1),
                 _number(row.get("drift_cosine")),
@@ -138,6 +137,12 @@ class Progress:
 
 def _nothing(event: Mapping[str, Any]) -> list[str]:
     return []
+
+
+def _headline(scores: Mapping[str, Any], gap: str) -> str:
+    """Show Recall@1 and MAP@R, or else the first two figures of whatever was measured."""
+    names = [name for name in ("recall@1", "map@r") if name in scores] or list(scores)[:2]
+    return gap.join(f"{title_of(name)} {_percent(scores[name])}" for name in names)
 
 
 def _percent(score: Mapping[str, Any]) -> str:

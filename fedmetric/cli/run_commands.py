@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -26,6 +26,9 @@ from fedmetric.cli.arguments import (
     use_data,
 )
 from fedmetric.errors import Interrupted
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 DEMO = "glyphs"
 
@@ -95,11 +98,18 @@ def resume(
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Folder of a run, or of an exported model.")],
     on: Annotated[
-        str | None, typer.Option("--on", help="Experiment whose held-out classes to use; by default the model's own.")
+        list[str] | None,
+        typer.Option(
+            "--on", help="Experiment whose held-out classes to use; by default the model's own. May be given again."
+        ),
     ] = None,
     overrides: SetOption = None,
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Draw unseen images beside their nearest neighbours (PNG).")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", help="Also measure each class ('class') or group, such as 'alphabet'; all with --json."),
     ] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
@@ -108,8 +118,17 @@ def evaluate(
     use_data(data)
     from fedmetric.cli.evaluate import evaluate_model
 
-    title, rows = evaluate_model(folder, on, overrides or [], picture)
-    _show({"evaluation": rows}, title, as_json)
+    found = evaluate_model(folder, on or [], overrides or [], picture, by)
+    titles = {name: result.pop("title") for name, result in found.items()}
+    if as_json:
+        print_json(found if len(found) > 1 else next(iter(found.values())))
+        return
+    for name, result in found.items():
+        _show(result, titles[name], as_json)
+        if by is not None:
+            from fedmetric.report.groups import group_table
+
+            _console().print(group_table(result["groups"], by))
 
 
 def next_free(path: Path) -> Path:
@@ -148,15 +167,13 @@ def _show(summary: dict[str, Any], title: str, as_json: bool) -> None:
     if as_json:
         print_json(summary)
         return
-    from rich.console import Console
+    from fedmetric.report.tables import score_table, title_of, wins
 
-    from fedmetric.report.tables import TITLES, score_table, wins
-
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100)
+    console = _console()
     console.print(score_table(summary["evaluation"], title))
-    won = ", ".join(TITLES[name] for name in wins(summary["evaluation"]))
-    if single := summary.get("clients"):
-        values = [scores["recall@1"] for scores in single.values()]
+    won = ", ".join(title_of(name) for name in wins(summary["evaluation"]))
+    single = summary.get("clients") or {}
+    if values := [scores["recall@1"] for scores in single.values() if scores.get("recall@1") is not None]:
         console.print(
             f"trained is the mean of {len(values)} clients, each alone: Recall@1 from {100 * min(values):.1f} to "
             f"{100 * max(values):.1f}"
@@ -164,3 +181,9 @@ def _show(summary: dict[str, Any], title: str, as_json: bool) -> None:
     console.print(f"trained beats both baselines by more than its interval on: {won or 'nothing'}")
     if digest := summary.get("weights_sha256"):
         console.print(f"weights sha256 {digest}", soft_wrap=True)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100)

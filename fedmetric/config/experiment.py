@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fedmetric.config.choice import choice
 from fedmetric.config.compatibility import misfit
-from fedmetric.options import Count, Fraction, NonNegative, Positive, Whole
+from fedmetric.options import Annotated, Count, Fraction, NonNegative, Positive, Whole
 from fedmetric.registry import Component, backbones, objectives, partitioners, rules, samplers, sources, views
 
 DEFAULTS = {
@@ -46,6 +46,11 @@ else:
     ObjectiveChoice = choice(objectives, DEFAULTS[("objective",)])
     RuleChoice = choice(rules, DEFAULTS[("federation", "rule")])
     SamplerChoice = choice(samplers, DEFAULTS[("local", "sampler")])
+
+
+TaskName: TypeAlias = Literal["retrieval", "fewshot", "transfer", "verification", "identification", "clustering"]
+OpenFraction = Annotated[float, Field(gt=0, lt=1)]
+RerankName: TypeAlias = Literal["none", "alpha-qe", "k-reciprocal"]
 
 
 class Section(BaseModel):
@@ -120,6 +125,15 @@ class Evaluation(Section):
 
     on: Literal["held-out", "validation"] = Field("held-out", description="which classes; tune on validation only")
     every: Whole = Field(5, description="rounds between evaluations; 0 measures only after the last round")
+    tasks: tuple[TaskName, ...] = Field(
+        ("retrieval", "fewshot", "transfer"), min_length=1, description="what is measured; docs/evaluation.md explains"
+    )
+    rerank: RerankName = Field(
+        "none", description="also measure retrieval at the end after this re-ranking; the plain figures stay"
+    )
+    false_accepts: tuple[OpenFraction, ...] = Field(
+        (0.01, 0.001), description="false accept rates at which verification counts the true accepts"
+    )
     few_shot: tuple[str, ...] = Field(
         ("5w1s", "5w5s", "20w1s", "20w5s"), description="episodes as N-way K-shot, such as '5w1s'"
     )
@@ -127,6 +141,13 @@ class Evaluation(Section):
     queries: Count = Field(15, description="query images of each class in an episode")
     neighbours: Count = Field(200, description="k of the weighted nearest-neighbour classifier")
     temperature: Positive = Field(0.1, description="temperature of the weighted nearest-neighbour classifier")
+
+    @model_validator(mode="after")
+    def _nothing_is_measured_twice(self) -> Self:
+        for key, values in (("tasks", self.tasks), ("false_accepts", self.false_accepts)):
+            if doubled := [value for place, value in enumerate(values) if value in values[:place]]:
+                raise ValueError(f"{key} lists {doubled[0]!r} twice")
+        return self
 
     @model_validator(mode="after")
     def _episodes_are_written_as_ways_and_shots(self) -> Self:

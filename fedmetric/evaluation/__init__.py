@@ -1,1 +1,1 @@
-"""Central evaluation on classes that nobody trains on: retrieval, few-shot, transfer and diagnostics."""
+"""Central evaluation on classes that nobody trains on: its tasks, breakdowns and diagnostics."""

@@ -10,15 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmetric.data.base import ImageSet, check_unseen
+from fedmetric.data.base import Grouping, ImageSet, check_unseen
+from fedmetric.errors import DataError
 from fedmetric.evaluation.base import Embed, Score
+from fedmetric.evaluation.breakdown import Part, breakdown
 from fedmetric.evaluation.diagnostics import diagnostics
 from fedmetric.evaluation.embeddings import Distance, check_embeddings, embed_images
-from fedmetric.evaluation.episodes import parse_sizes
-from fedmetric.evaluation.fewshot import few_shot
 from fedmetric.evaluation.labelled import Labelled
-from fedmetric.evaluation.retrieval import retrieval_scores
-from fedmetric.evaluation.transfer import transfer_scores
+from fedmetric.evaluation.reranking import check_rerank, reranked_scores
+from fedmetric.evaluation.tasks import TASKS
+from fedmetric.registry import nearest
 
 if TYPE_CHECKING:
     from fedmetric.config.experiment import Evaluation
@@ -47,12 +48,12 @@ class Evaluator:
             images: the held-out images; those without a label take part in the diagnostics only.
             settings: the experiment's evaluation section.
             seed: the experiment's seed.
-            distance: of retrieval and few-shot; nearest-neighbour voting is by cosine always.
+            distance: of all tasks but transfer, whose classifiers have their own.
             trained_hashes: `class_hash` of every class that the encoder was trained on, as its checkpoint lists them.
             device: where encoders compute.
 
         Raises:
-            DataError: a class is among `trained_hashes`.
+            DataError: a class is among `trained_hashes`, or there are more images than the re-ranking can take.
         """
         check_unseen(trained_hashes, images.present_classes(), images.name)
         self.images = images
@@ -61,6 +62,7 @@ class Evaluator:
         self.distance: Distance = distance
         self.device = device
         self._labelled = np.flatnonzero(images.labels >= 0)
+        check_rerank(settings.rerank, len(self._labelled))
 
     @property
     def num_unlabelled(self) -> int:
@@ -78,45 +80,70 @@ class Evaluator:
             check_embeddings(embeddings, f"{self.images.name}: the embeddings")
         return embeddings
 
-    def score(self, embeddings: Tensor, *, transfer: bool, distance: Distance | None = None) -> dict[str, Score]:
+    def score(self, embeddings: Tensor, *, full: bool, distance: Distance | None = None) -> dict[str, Score]:
         """Measure embeddings of all images.
 
         Args:
             embeddings: (N, D) float, row i of image i.
-            transfer: also fit the nearest-neighbour and linear classifiers, which take longest.
+            full: also do the slow tasks and the re-ranking.
             distance: that the encoder was trained for; by default the evaluator's.
 
         Returns:
-            The names of `retrieval.METRICS`, `fewshot_*` as the settings ask, and with `transfer` also `knn_*` and
-            `linear_*`; null where there is nothing to measure.
+            The scores of each task that the settings name, in the order of `TASKS`; null where there is nothing to
+            measure.
         """
-        known = Labelled(embeddings[torch.from_numpy(self._labelled)], self.images.labels[self._labelled])
+        known = self._known(embeddings)
         distance = self.distance if distance is None else distance
-        scores = retrieval_scores(known, distance)
-        for text in self.settings.few_shot:
-            n_way, n_shot = parse_sizes(text)
-            scores[f"fewshot_{text}"] = few_shot(
-                known,
-                n_way,
-                n_shot,
-                n_query=self.settings.queries,
-                n_episodes=self.settings.episodes,
-                seed=self.seed,
-                distance=distance,
+        scores: dict[str, Score] = {}
+        for name, task in TASKS.items():
+            if name in self.settings.tasks and (full or not task.slow):
+                scores |= task.measure(known, self.settings, self.seed, distance)
+        if full:
+            scores |= reranked_scores(known, self.settings.rerank, distance)
+        return {name: self._count_unlabelled(score) for name, score in scores.items()}
+
+    def _known(self, embeddings: Tensor) -> Labelled:
+        return Labelled(embeddings[torch.from_numpy(self._labelled)], self.images.labels[self._labelled])
+
+    def _count_unlabelled(self, score: Score) -> Score:
+        return replace(score, skipped=score.skipped + self.num_unlabelled)
+
+    def breakdown(self, embeddings: Tensor, by: str, distance: Distance | None = None) -> list[Part]:
+        """Measure retrieval for each class or group of the images; see `breakdown.breakdown`.
+
+        Args:
+            embeddings: (N, D) float, row i of image i.
+            by: "class" or the name of one of the images' groupings, such as "alphabet".
+            distance: that the encoder was trained for; by default the evaluator's.
+
+        Raises:
+            DataError: there is no such grouping; names those there are.
+        """
+        groups = self.grouping(by)
+        distance = self.distance if distance is None else distance
+        return breakdown(self._known(embeddings), groups.codes[self._labelled], groups.names, distance)
+
+    def grouping(self, by: str) -> Grouping:
+        """Return the classes as groups, or one of the images' groupings.
+
+        Raises:
+            DataError: see `breakdown`.
+        """
+        groupings = {"class": Grouping(self.images.labels, self.images.classes), **self.images.groupings}
+        if by not in groupings:
+            known = list(groupings)
+            raise DataError(
+                f"{self.images.name} has no groups by '{by}'{nearest(by, known)}; known: {', '.join(known)}"
             )
-        if transfer:
-            scores |= transfer_scores(
-                known, seed=self.seed, neighbours=self.settings.neighbours, temperature=self.settings.temperature
-            )
-        return {name: replace(score, skipped=score.skipped + self.num_unlabelled) for name, score in scores.items()}
+        return groupings[by]
 
     def diagnose(self, embeddings: Tensor) -> dict[str, Score]:
         """Measure the embedding space itself; see `diagnostics`."""
         return diagnostics(embeddings, self.images.labels, seed=self.seed)
 
-    def __call__(self, embed: Embed, *, transfer: bool, distance: Distance | None = None) -> dict[str, Score]:
+    def __call__(self, embed: Embed, *, full: bool, distance: Distance | None = None) -> dict[str, Score]:
         """Embed the images and `score` them."""
-        return self.score(self.embed(embed), transfer=transfer, distance=distance)
+        return self.score(self.embed(embed), full=full, distance=distance)
 
     def evaluate_rows(
         self, rows: Mapping[str, Embed], distances: Mapping[str, Distance] | None = None
@@ -128,4 +155,4 @@ class Evaluator:
             distances: of those that were trained for another than the evaluator's.
         """
         own = distances or {}
-        return {name: self(embed, transfer=True, distance=own.get(name)) for name, embed in rows.items()}
+        return {name: self(embed, full=True, distance=own.get(name)) for name, embed in rows.items()}

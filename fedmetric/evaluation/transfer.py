@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from fedmetric.data.base import Labels
@@ -9,6 +11,7 @@ from fedmetric.evaluation.base import Score
 from fedmetric.evaluation.labelled import Labelled
 from fedmetric.evaluation.neighbours import weighted_neighbours
 from fedmetric.evaluation.probe import linear_probe
+from fedmetric.evaluation.prototypes import nearest_prototype
 from fedmetric.evaluation.split import stratified_halves
 
 
@@ -50,20 +53,25 @@ def transfer_scores(
         temperature: of the same.
 
     Returns:
-        `knn_*` and `linear_*`, each accuracy, precision, recall and f1; all null with fewer than two classes of two
-        images.
+        `knn_*`, `prototype_*` and `linear_*`, each accuracy, precision, recall and f1; all null with fewer than two
+        classes of two images.
     """
     split = stratified_halves(images.labels, seed)
     if len(np.unique(images.labels[split.train])) < 2:
         nothing = np.zeros(0, np.int64)
-        return {
-            **classification_scores(nothing, nothing, "knn", len(images)),
-            **classification_scores(nothing, nothing, "linear", len(images)),
-        }
+        return _named(dict.fromkeys(("knn", "prototype", "linear"), nothing), nothing, len(images))
     train, test = images.subset(split.train), images.subset(split.test)
-    near = weighted_neighbours(train, test.embeddings, k=neighbours, temperature=temperature)
-    linear = linear_probe(train, test.embeddings)
+    predicted = {
+        "knn": weighted_neighbours(train, test.embeddings, k=neighbours, temperature=temperature),
+        "prototype": nearest_prototype(train, test.embeddings),
+        "linear": linear_probe(train, test.embeddings),
+    }
+    return _named(predicted, test.labels, split.skipped)
+
+
+def _named(predicted: Mapping[str, Labels], true: Labels, skipped: int) -> dict[str, Score]:
     return {
-        **classification_scores(near, test.labels, "knn", split.skipped),
-        **classification_scores(linear, test.labels, "linear", split.skipped),
+        name: score
+        for prefix, labels in predicted.items()
+        for name, score in classification_scores(labels, true, prefix, skipped).items()
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,13 +16,34 @@ TITLES = {
     "map@r": "MAP@R",
     "r_precision": "R-precision",
     "mrr": "MRR",
+    "recall@1_reranked": "Recall@1 re-ranked",
+    "map@r_reranked": "MAP@R re-ranked",
     "fewshot_5w1s": "5-way 1-shot",
     "fewshot_5w5s": "5-way 5-shot",
     "fewshot_20w1s": "20-way 1-shot",
     "fewshot_20w5s": "20-way 5-shot",
     "knn_accuracy": "kNN accuracy",
+    "prototype_accuracy": "nearest prototype",
     "linear_accuracy": "linear probe",
+    "verification_auc": "verification AUC",
+    "verification_eer": "EER (low is good)",
+    "verification_tar@1%": "TAR at FAR 1%",
+    "verification_tar@0.1%": "TAR at FAR 0.1%",
+    "verification_accuracy": "pair accuracy",
+    "cmc@1": "CMC rank 1",
+    "cmc@5": "CMC rank 5",
+    "cmc@10": "CMC rank 10",
+    "dir@far1%": "DIR at FAR 1%",
+    "dir@far10%": "DIR at FAR 10%",
+    "nmi": "NMI",
+    "ami": "AMI",
+    "ari": "ARI",
+    "purity": "purity",
 }
+CHOSEN = {r"fewshot_(\d+)w(\d+)s": r"\1-way \2-shot", r"verification_tar@(.+%)": r"TAR at FAR \1"}
+"""Titles of scores whose names the experiment decides."""
+
+LOW_IS_GOOD = frozenset({"verification_eer"})
 Evaluation = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
@@ -34,8 +56,18 @@ def percent(score: Mapping[str, Any] | None) -> str:
 
 
 def present(evaluation: Evaluation) -> list[str]:
-    """List the scores of the table that at least one row has, in the table's order."""
-    return [name for name in TITLES if any(name in scores for scores in evaluation.values())]
+    """List the scores of the table that at least one row has, in the table's order; then those without a fixed name."""
+    found = dict.fromkeys(name for scores in evaluation.values() for name in scores)
+    listed = [name for name in TITLES if name in found]
+    return listed + [name for name in found if name not in TITLES and title_of(name) != name]
+
+
+def title_of(name: str) -> str:
+    """Return what a score is called in a table: its own name, if it has no other."""
+    for pattern, title in CHOSEN.items():
+        if name not in TITLES and (match := re.fullmatch(pattern, name)):
+            return match.expand(title)
+    return TITLES.get(name, name)
 
 
 def score_table(evaluation: Evaluation, title: str) -> Table:
@@ -47,7 +79,7 @@ def score_table(evaluation: Evaluation, title: str) -> Table:
     for row in ROWS:
         table.add_column({"random": "random encoder"}.get(row, row), justify="right")
     for name in present(evaluation):
-        table.add_row(TITLES[name], *(percent(evaluation.get(row, {}).get(name)) for row in ROWS))
+        table.add_row(title_of(name), *(percent(evaluation.get(row, {}).get(name)) for row in ROWS))
     return table
 
 
@@ -56,7 +88,7 @@ def markdown_table(evaluation: Evaluation) -> str:
     lines = ["| | " + " | ".join(ROWS) + " |", "|---|" + "---:|" * len(ROWS)]
     for name in present(evaluation):
         cells = " | ".join(percent(evaluation.get(row, {}).get(name)) for row in ROWS)
-        lines.append(f"| {TITLES[name]} | {cells} |")
+        lines.append(f"| {title_of(name)} | {cells} |")
     return "\n".join(lines)
 
 
@@ -67,7 +99,8 @@ def wins(evaluation: Evaluation) -> list[str]:
         rows = [evaluation.get(row, {}).get(name) for row in ROWS]
         if any(score is None or score["mean"] is None for score in rows):
             continue
-        pixels, random, trained = (score for score in rows if score is not None)
-        if trained["mean"] - (trained["ci95"] or 0.0) > max(pixels["mean"], random["mean"]):
+        sign = -1.0 if name in LOW_IS_GOOD else 1.0
+        pixels, random, trained = (sign * score["mean"] for score in rows if score is not None)
+        if trained - ((rows[2] or {}).get("ci95") or 0.0) > max(pixels, random):
             won.append(name)
     return won

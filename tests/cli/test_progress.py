@@ -102,3 +102,13 @@ def test_a_round_of_clients_alone_has_no_figures_of_an_aggregated_model() -> Non
     event = {**round_event(1), "diagnostics": {}}
     del event["drift_cosine"]
     assert "std -  drift cos -  " in shown([START, BASELINES, event], terminal=False)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_run_that_measures_no_retrieval_shows_what_it_does_measure(terminal: bool) -> None:
+    scores = {"verification_auc": SCORE, "verification_eer": {**SCORE, "mean": None}, "verification_accuracy": SCORE}
+    baselines = {"event": "baselines", "rows": {"pixels": scores, "random": scores}}
+    text = shown([START, baselines, round_event(1), {**evaluation(1), "scores": scores}], terminal)
+    assert "pixels verification AUC 50.0 EER (low is good) -" in text
+    if not terminal:
+        assert "after round 1:  verification AUC 50.0  EER (low is good) -  std 0.44" in text

@@ -10,13 +10,15 @@ import pytest
 from pydantic import ValidationError
 
 from fedmetric.config import Experiment, parse_experiment
+from fedmetric.errors import ConfigError
 from fedmetric.registry import REGISTRIES, objectives, views
 
 CHANGES = [
     "seed=2", "image_size=32", "validation_classes=0.1", "checkpoint_every=1", "data=digits", "partition=iid",
     "views.rotation=1", "model.width=8", "objective.temperature=0.1", "federation.rule=fedprox", "federation.rounds=11",
     "federation.clients_per_round=3", "federation.max_lost=0.1", "local.epochs=2", "local.lr=0.1", "evaluation.every=1",
-    'evaluation.few_shot=["5w1s"]',
+    'evaluation.few_shot=["5w1s"]', 'evaluation.tasks=["verification"]', "evaluation.rerank=alpha-qe",
+    "evaluation.false_accepts=[0.05]",
 ]  # fmt: skip
 
 
@@ -79,6 +81,21 @@ def test_sections_take_a_name_a_table_or_a_component() -> None:
 @pytest.mark.parametrize("text", ["5w1s", "20w5s", "2w1s"])
 def test_episodes_are_ways_and_shots(text: str) -> None:
     assert parse_experiment(f'[evaluation]\nfew_shot = ["{text}"]').evaluation.few_shot == (text,)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('tasks = ["verification", "verification"]', "tasks lists 'verification' twice"),
+        ("false_accepts = [0.1, 0.1]", "false_accepts lists 0.1 twice"),
+        ("false_accepts = [0.0]", "greater than 0"),
+        ('tasks = ["identify"]', "'retrieval', 'fewshot'"),
+        ("tasks = []", "at least 1"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_experiment(f"[evaluation]\n{text}")
 
 
 def test_reading_an_experiment_loads_none_of_the_heavy_libraries() -> None:

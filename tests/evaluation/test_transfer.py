@@ -11,7 +11,9 @@ from fedmetric.evaluation.transfer import classification_scores, transfer_scores
 from oracles.geometry import cloud, clusters
 from oracles.transfer import macro
 
-NAMES = {f"{kind}_{name}" for kind in ("knn", "linear") for name in ("accuracy", "precision", "recall", "f1")}
+NAMES = {
+    f"{kind}_{name}" for kind in ("knn", "prototype", "linear") for name in ("accuracy", "precision", "recall", "f1")
+}
 
 
 def test_macro_averages_of_a_small_table() -> None:
@@ -37,7 +39,7 @@ def test_macro_averages_are_those_of_one_class_at_a_time(seed: int) -> None:
         assert scores[f"x_{name}"].mean == pytest.approx(value, abs=1e-12)
 
 
-def test_separated_clusters_score_one_with_both_classifiers() -> None:
+def test_separated_clusters_score_one_with_every_classifier() -> None:
     points, labels = clusters(6, 8, 10, 0, spread=0.01)
     scores = transfer_scores(Labelled(points, labels), seed=1, neighbours=3)
     assert set(scores) == NAMES
@@ -47,7 +49,7 @@ def test_separated_clusters_score_one_with_both_classifiers() -> None:
 
 def test_embeddings_that_know_nothing_score_near_chance() -> None:
     scores = transfer_scores(Labelled(cloud(1000, 4, 0), np.repeat(np.arange(5), 200)), seed=1)
-    for name in ("knn_accuracy", "linear_accuracy"):
+    for name in ("knn_accuracy", "prototype_accuracy", "linear_accuracy"):
         mean = scores[name].mean
         assert mean is not None
         assert 0.12 < mean < 0.28

@@ -77,17 +77,17 @@ def test_the_server_measures_by_the_distance_that_it_holds() -> None:
     site = Site(experiment("mahalanobis"))
     judge, network = Judge(site), site.trainer.embedder
     weights = network.shared()
-    before = judge.measure(weights, transfer=False)[0]["map@r"].mean
+    before = judge.measure(weights, full=False)[0]["map@r"].mean
     name = "objective.distance.weight"
     weights[name] = np.where(np.arange(weights[name].shape[1]) == 0, weights[name], 0).astype(np.float32)
-    after = judge.measure(weights, transfer=False)[0]["map@r"].mean
+    after = judge.measure(weights, full=False)[0]["map@r"].mean
     assert before is not None
     assert after is not None
     assert after < before
     local = Judge(Site(experiment("mahalanobis", "federation.rule.name=fedper")))
     plain = Judge(Site(experiment("cosine")))
     backbone = {key: weights[key] for key in network.layout.of("backbone")}
-    assert local.measure(backbone, transfer=False)[0] == plain.measure(backbone, transfer=False)[0]
+    assert local.measure(backbone, full=False)[0] == plain.measure(backbone, full=False)[0]
 
 
 def test_the_untrained_row_is_measured_by_its_own_distance() -> None:
@@ -101,7 +101,7 @@ def test_every_client_alone_is_measured_by_its_own_distance() -> None:
     judge = Judge(Site(experiment("mahalanobis", "federation.rule.name=solo")))
     federation = Federation(judge.site)
     federation.run(1)
-    found = judge.measure_clients({0: federation.memories[0]}, transfer=False)[0]
+    found = judge.measure_clients({0: federation.memories[0]}, full=False)[0]
     network: Embedder = judge._embedder
     assert isinstance(network.metric(judge.site.trainer.routes.own), Mahalanobis)
     assert found["map@r"].mean is not None

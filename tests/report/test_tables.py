@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fedmetric.report.tables import TITLES, markdown_table, percent, present, score_table, wins
+from fedmetric.report.tables import LOW_IS_GOOD, TITLES, markdown_table, percent, present, score_table, title_of, wins
 
 
 def score(mean: float | None, ci95: float | None = None) -> dict[str, Any]:
@@ -93,3 +93,42 @@ def test_a_win_beats_both_baselines_by_more_than_the_interval(evaluation: dict[s
 def test_a_score_that_a_row_lacks_is_no_win() -> None:
     assert wins(EVALUATION) == []
     assert wins({"trained": {"map@r": score(0.9)}}) == []
+
+
+def test_a_low_error_beats_high_ones() -> None:
+    def errors(pixels: float, random: float, trained: float) -> dict[str, Any]:
+        values = {"pixels": pixels, "random": random, "trained": trained}
+        return {row: {"verification_eer": score(value)} for row, value in values.items()}
+
+    assert wins(errors(0.3, 0.4, 0.1)) == ["verification_eer"]
+    assert wins(errors(0.3, 0.1, 0.2)) == []
+    assert set(TITLES) > LOW_IS_GOOD
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("fewshot_3w2s", "3-way 2-shot"),
+        ("verification_tar@0.01%", "TAR at FAR 0.01%"),
+        ("map@r", "MAP@R"),
+        ("unlisted", "unlisted"),
+    ],
+)
+def test_scores_whose_names_an_experiment_decides_have_titles_too(name: str, title: str) -> None:
+    assert title_of(name) == title
+
+
+def test_scores_without_a_fixed_name_are_listed_after_the_others() -> None:
+    row = {"fewshot_3w2s": score(0.5), "unlisted": score(0.5), "nmi": score(0.5)}
+    assert present({"trained": row}) == ["nmi", "fewshot_3w2s"]
+
+
+def test_every_score_that_the_tasks_report_fits_80_columns_whole() -> None:
+    full = {row: {name: score(1.0, 0.111) for name in TITLES} for row in ("pixels", "random", "trained")}
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(score_table(full, "a title"))
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    for title in TITLES.values():
+        (line,) = [line for line in lines if line.startswith("│") and line.split("│")[1].strip() == title]
+        assert line.count("100.0 ±11.1") == 3

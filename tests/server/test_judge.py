@@ -74,10 +74,10 @@ def test_the_norm_gap_is_zero_where_running_statistics_fit_or_there_are_none(jud
 
 def test_inspecting_leaves_no_trace_in_later_figures(judge: Judge) -> None:
     """Norm layers in train mode move their running statistics."""
-    first, scores = judge.inspect(start(judge)), judge.measure(start(judge), transfer=False)
+    first, scores = judge.inspect(start(judge)), judge.measure(start(judge), full=False)
     judge.inspect(fitted(judge))
     assert judge.inspect(start(judge)) == first
-    assert judge.measure(start(judge), transfer=False) == scores
+    assert judge.measure(start(judge), full=False) == scores
 
 
 def test_the_untrained_network_is_that_of_the_seed(judge: Judge) -> None:
@@ -98,10 +98,10 @@ def test_every_client_is_measured_with_its_own_network(judge: Judge) -> None:
     solo = Judge(Site(tiny("federation.rule=solo")))
     networks = {client: build_embedder(BATCH_NORM, 1, init_seed=client).shared() for client in (0, 2)}
     memories = {client: ClientState(client, 1, own=own).to_arrays() for client, own in networks.items()}
-    found = solo.measure_clients(memories, transfer=False)
+    found = solo.measure_clients(memories, full=False)
     assert set(found) == {0, 2}
     for client, own in networks.items():
-        assert found[client] == judge.measure(own, transfer=False)[0]
+        assert found[client] == judge.measure(own, full=False)[0]
     assert found[0] != found[2]
 
 
