@@ -7,6 +7,11 @@ A sweep's file:
     axes = { objective = ["simclr", { name = "byol", momentum = 0.98 }], "federation.rule" = ["fedavg", "fedema"] }
     rows = [{ name = "plain" }, { name = "small batches", set = ["local.batch_size=32"] }]
     seeds = [1, 2, 3]
+    folds = 5                              # cross-validation over classes; without, what the experiments say
+    report = false                         # whether the cells may be measured on the held-out classes
+
+Settings are chosen on classes kept from training (`evaluation.on = "validation"`). Held-out classes are out of reach of
+a sweep, unless its file says with `report = true` that nothing is chosen by its table; a search never reaches them.
 
 Each cell is an ordinary run in a folder of its own. A cell that is done is not run again, one that was interrupted is
 resumed, and a combination that cannot work is listed with the reason.
@@ -25,16 +30,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fedmetric.config import Experiment, load_experiment
 from fedmetric.errors import ConfigError
 from fedmetric.registry import nearest
 from fedmetric.runs import RunFolder
+from fedmetric.simulations.search import Dimension, Search
 
 SWEEPS = Path(__file__).parent / "sweeps"
+POLL_SECONDS = 1.0
 Value = str | int | float | bool | dict[str, Any]
 
 
@@ -54,11 +61,29 @@ class Sweep(BaseModel):
     set: tuple[str, ...] = ()
     axes: dict[str, tuple[Value, ...]] = Field(default_factory=dict)
     rows: tuple[Row, ...] = (Row(name=""),)
-    seeds: tuple[int, ...] = (1,)
+    seeds: tuple[int, ...] = Field((1,), min_length=1)
+    folds: int = Field(0, ge=0)
+    report: bool = False
+    search: Search | None = None
+    space: dict[str, Dimension] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _a_search_has_a_space_and_no_report(self) -> Self:
+        if bool(self.space) != (self.search is not None):
+            raise ValueError("a search needs both tables, search and space")
+        if self.search and (self.axes or self.rows[0].name):
+            raise ValueError("a search draws its own cells; leave out axes and rows, or leave out search")
+        if self.search and self.report:
+            raise ValueError("a search never sees the held-out classes; leave out report")
+        if self.search and self.search.prune and len(self.seeds) * max(1, self.folds) > 1:
+            raise ValueError("search.prune stops a trial by its only run; use one seed and no folds, or prune = false")
+        return self
 
     @property
     def summary(self) -> str:
         """Say in one line what the sweep compares."""
+        if self.search:
+            return f"search of {self.search.trials} trials over {', '.join(self.space)} on {self.base}"
         named = len(self.rows) if self.rows[0].name else 0
         parts = ([f"{named} rows"] if named else []) + [f"{len(values)} x {key}" for key, values in self.axes.items()]
         return f"{', '.join(parts) or 'one run'} on {self.base}, {len(self.seeds)} seed{'s' * (len(self.seeds) > 1)}"
@@ -71,6 +96,7 @@ class Cell:
     Attributes:
         labels: the row's name, if it has one, and the name of the value on every axis.
         seed: of the experiment.
+        fold: of a cross-validation, from 0; None without.
         experiment: what to run; None where the combination cannot work.
         problem: why it cannot.
     """
@@ -79,11 +105,16 @@ class Cell:
     seed: int
     experiment: Experiment | None
     problem: str = ""
+    fold: int | None = None
 
     @property
     def folder(self) -> str:
         """The name of the run's folder."""
-        return re.sub(r"[^A-Za-z0-9.=_-]+", "-", "--".join([*self.labels, f"seed-{self.seed}"]))
+        fold = [] if self.fold is None else [f"fold-{self.fold}"]
+        return re.sub(r"[^A-Za-z0-9.=_-]+", "-", "--".join([*self.labels, f"seed-{self.seed}", *fold]))
+
+
+Stop = Callable[[Cell], bool]
 
 
 def sweep_names() -> list[str]:
@@ -115,20 +146,66 @@ def cells_of(sweep: Sweep) -> list[Cell]:
         ConfigError: an override is wrong in every cell, or two cells have the same name.
     """
     found = []
-    for row, values, seed in itertools.product(sweep.rows, itertools.product(*sweep.axes.values()), sweep.seeds):
+    for row, values in itertools.product(sweep.rows, itertools.product(*sweep.axes.values())):
         overrides = [f"{key}={inline(value)}" for key, value in zip(sweep.axes, values, strict=True)]
         labels = tuple(label for label in (row.name, *map(label_of, values)) if label)
-        try:
-            experiment = load_experiment(sweep.base, [*sweep.set, *overrides, *row.set, f"seed={seed}"])
-            found.append(Cell(labels, seed, experiment))
-        except ConfigError as error:
-            found.append(Cell(labels, seed, None, str(error)))
+        found += cells_with(sweep, labels, [*overrides, *row.set])
     if found and all(cell.experiment is None for cell in found):
         raise ConfigError(f"no cell of the sweep can be run; the first: {found[0].problem}")
     names = [cell.folder for cell in found]
     if doubled := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"several cells are called {min(doubled)}; give their values or rows different names")
+    check_not_chosen_on_held_out(sweep, found)
     return found
+
+
+def cells_with(sweep: Sweep, labels: tuple[str, ...], overrides: Sequence[str]) -> list[Cell]:
+    """Build the cells of one setting: one for each seed and fold."""
+    found = []
+    for seed, fold in itertools.product(sweep.seeds, range(sweep.folds) if sweep.folds else (None,)):
+        folds = [] if fold is None else [
+            "validation_classes=0", f"validation_folds={sweep.folds}", f"validation_fold={fold}",
+            "evaluation.on=validation",
+        ]  # fmt: skip
+        try:
+            experiment = load_experiment(sweep.base, [*sweep.set, *overrides, *folds, f"seed={seed}"])
+            found.append(Cell(labels, seed, experiment, fold=fold))
+        except ConfigError as error:
+            found.append(Cell(labels, seed, None, str(error), fold))
+    return found
+
+
+def check_not_chosen_on_held_out(sweep: Sweep, cells: Sequence[Cell]) -> None:
+    """Refuse a sweep that would compare settings on the classes that are reported.
+
+    Raises:
+        ConfigError: names the cell and what to change.
+    """
+    for cell in cells:
+        if cell.experiment and cell.experiment.evaluation.on == "held-out" and not sweep.report:
+            raise ConfigError(
+                f"{cell.folder} would be measured on the held-out classes, and settings that are compared there are "
+                "tuned on them; add to the file: set = ['evaluation.on=validation', 'validation_classes=0.2'], or "
+                "folds = 5, or, where nothing is chosen by the table, report = true"
+            )
+
+
+def check_classes_untouched(sweep: Sweep, cells: Sequence[Cell]) -> None:
+    """Refuse to train or validate on a class that the base holds out; reads the data sets.
+
+    Raises:
+        DataError: names the classes.
+    """
+    from fedmetric.data.base import check_disjoint
+    from fedmetric.training.site import Site
+
+    if sweep.report:
+        return
+    base = load_experiment(sweep.base)
+    held_out = Site(base).dataset.held_out.present_classes()
+    for data in {cell.experiment.data for cell in cells if cell.experiment and cell.experiment.data != base.data}:
+        used = Site(base.model_copy(update={"data": data})).dataset.train.present_classes()
+        check_disjoint(used, held_out, f"{sweep.base}, which the sweep tunes")
 
 
 def label_of(value: Value) -> str:
@@ -148,7 +225,9 @@ def inline(value: Any) -> str:
     return json.dumps(value)
 
 
-def run_sweep(cells: Sequence[Cell], out: Path, jobs: int, tell: Callable[[str], None]) -> list[Cell]:
+def run_sweep(
+    cells: Sequence[Cell], out: Path, jobs: int, tell: Callable[[str], None], stop: Stop | None = None
+) -> list[Cell]:
     """Run what is not done yet, `jobs` cells at a time, each in a process of its own with one worker.
 
     Args:
@@ -156,18 +235,19 @@ def run_sweep(cells: Sequence[Cell], out: Path, jobs: int, tell: Callable[[str],
         out: folder that holds the cells' folders.
         jobs: processes at a time.
         tell: called with one line for each cell that ends.
+        stop: asked every second for each running cell whether to end it; such a cell is marked and not run again.
 
     Returns:
         The cells whose run failed; the end of its messages is in `<cell>.log`.
     """
     out.mkdir(parents=True, exist_ok=True)
-    waiting = [cell for cell in cells if cell.experiment is not None and summary_of(out, cell) is None]
+    waiting = [cell for cell in cells if cell.experiment is not None and not is_over(out, cell)]
     tell(f"{len(cells)} cells, {len(waiting)} to run")
     failed = []
     running: set[subprocess.Popen[bytes]] = set()
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            results = pool.map(lambda cell: (cell, _run(cell, out, running)), waiting)
+            results = pool.map(lambda cell: (cell, _run(cell, out, running, stop)), waiting)
             for number, (cell, code) in enumerate(results, start=1):
                 tell(f"{number}/{len(waiting)} {cell.folder}: {'done' if code == 0 else f'failed, exit code {code}'}")
                 if code:
@@ -180,7 +260,7 @@ def run_sweep(cells: Sequence[Cell], out: Path, jobs: int, tell: Callable[[str],
     return failed
 
 
-def _run(cell: Cell, out: Path, running: set[subprocess.Popen[bytes]]) -> int:
+def _run(cell: Cell, out: Path, running: set[subprocess.Popen[bytes]], stop: Stop | None) -> int:
     assert cell.experiment is not None
     folder, file = out / cell.folder, out / f"{cell.folder}.toml"
     if folder.exists():
@@ -192,9 +272,31 @@ def _run(cell: Cell, out: Path, running: set[subprocess.Popen[bytes]]) -> int:
         command = [sys.executable, "-m", "fedmetric.cli.app", *words, "--workers", "1"]
         with subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as process:
             running.add(process)
-            code = process.wait()
+            code = _wait(process, cell, out, stop)
             running.discard(process)
             return code
+
+
+def _wait(process: subprocess.Popen[bytes], cell: Cell, out: Path, stop: Stop | None) -> int:
+    while True:
+        try:
+            return process.wait(None if stop is None else POLL_SECONDS)
+        except subprocess.TimeoutExpired:
+            if stop is not None and stop(cell):
+                process.send_signal(signal.SIGTERM)
+                process.wait()
+                stopped_mark(out, cell).touch()
+                return 0
+
+
+def stopped_mark(out: Path, cell: Cell) -> Path:
+    """Return the file that says that a cell was ended early, for good."""
+    return out / f"{cell.folder}.stopped"
+
+
+def is_over(out: Path, cell: Cell) -> bool:
+    """Return whether a cell is done or was ended early."""
+    return summary_of(out, cell) is not None or stopped_mark(out, cell).exists()
 
 
 def summary_of(out: Path, cell: Cell) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 from fedmetric.report.tables import TITLES
 from fedmetric.simulations.sweep import Cell, summary_of
@@ -14,7 +15,8 @@ COLUMNS = ("fewshot_5w1s", "fewshot_20w1s", "recall@1", "map@r")
 
 
 def sweep_table(cells: Sequence[Cell], out: Path, columns: Sequence[str] = COLUMNS) -> str:
-    """Write the table; with several seeds, the mean and the smallest and largest over seeds.
+    """Write the table; with several runs of a cell, their mean, the half-width of its 95 % interval by Student's t over
+    runs, and the smallest and largest. There is no column for the best.
 
     Args:
         cells: of a sweep, some of which may not be done.
@@ -24,7 +26,7 @@ def sweep_table(cells: Sequence[Cell], out: Path, columns: Sequence[str] = COLUM
     seeds: dict[tuple[str, ...], list[Cell]] = {}
     for cell in cells:
         seeds.setdefault(cell.labels, []).append(cell)
-    head = ["cell", *(TITLES.get(name, name) for name in columns), "rank", "seconds", "seeds"]
+    head = ["cell", *(TITLES.get(name, name) for name in columns), "rank", "seconds", "runs"]
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     notes = []
     for labels, group in seeds.items():
@@ -56,4 +58,7 @@ def _spread(values: list[float | None], factor: float) -> str:
     if not known:
         return "-"
     mean = f"{np.mean(known):.1f}"
-    return mean if len(known) == 1 else f"{mean} ({min(known):.1f} to {max(known):.1f})"
+    if len(known) == 1:
+        return mean
+    half = float(stats.t.ppf(0.975, len(known) - 1)) * float(np.std(known, ddof=1)) / len(known) ** 0.5
+    return f"{mean} ±{half:.1f} ({min(known):.1f} to {max(known):.1f})"

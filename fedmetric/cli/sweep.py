@@ -20,19 +20,32 @@ def sweep(
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, help="Runs at a time; by default one for each core.")
     ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="Run every cell with seeds 1 to N, in place of the file's.")
+    ] = None,
     only_table: Annotated[bool, typer.Option("--table", help="Run nothing; print the table of what is done.")] = False,
 ) -> None:
     """Run every cell of a sweep that is not done yet, then print the table of all; give it again to go on."""
     from fedmetric.errors import FedmetricError
     from fedmetric.simulations.engines.processes import default_workers
-    from fedmetric.simulations.sweep import cells_of, load_sweep, run_sweep
+    from fedmetric.simulations.run_search import run_search
+    from fedmetric.simulations.sweep import Sweep, cells_of, check_classes_untouched, load_sweep, run_sweep
     from fedmetric.simulations.sweep_table import sweep_table
 
     use_data(data)
-    cells = cells_of(load_sweep(file))
+    wanted = load_sweep(file)
+    if seeds:
+        wanted = Sweep.model_validate(wanted.model_dump() | {"seeds": tuple(range(1, seeds + 1))})
     folder = out or Path("runs") / file.stem
     failed = []
-    if not only_table:
+    if wanted.search:
+        with signals_end_the_run():
+            os.environ.setdefault("OMP_NUM_THREADS", "1")
+            cells, failed = run_search(wanted, folder, jobs or default_workers(), _tell, only_table)
+    else:
+        cells = cells_of(wanted)
+        check_classes_untouched(wanted, cells)
+    if not only_table and not wanted.search:
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the runs: each has one worker
         with signals_end_the_run():
             failed = run_sweep(cells, folder, jobs or default_workers(), _tell)

@@ -167,6 +167,10 @@ class Experiment(Section):
     validation_classes: Fraction = Field(
         0.0, description="share of the training groups kept from every client to tune on, class-disjoint"
     )
+    validation_folds: Whole = Field(
+        0, description="cross-validation in place of validation_classes: parts into which the training groups are dealt"
+    )
+    validation_fold: Whole = Field(0, description="the part that is kept from every client to validate on, from 0")
     public_classes: Fraction = Field(
         0.0,
         description="share of the training groups that no client holds and everybody has, without labels; for rules "
@@ -187,8 +191,15 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _validation_needs_classes(self) -> Self:
-        if self.evaluation.on == "validation" and self.validation_classes == 0:
+        if self.evaluation.on == "validation" and self.validation_classes == 0 and self.validation_folds == 0:
             raise ValueError("evaluation.on = 'validation' needs validation_classes above 0, for example 0.2")
+        if self.validation_folds and self.validation_classes:
+            raise ValueError("validation_folds and validation_classes both keep classes back; set one of them to 0")
+        if self.validation_folds == 1 or self.validation_fold >= max(1, self.validation_folds):
+            raise ValueError(
+                f"validation_fold = {self.validation_fold} of validation_folds = {self.validation_folds}: there must "
+                "be two folds or more (0 for none), and the fold is counted from 0"
+            )
         return self
 
     @model_validator(mode="after")

@@ -17,6 +17,32 @@ def training_and_validation(
     return split_groups(dataset.train, share, grouping_of_partition, seed, "validation classes", "validation_classes")
 
 
+def training_and_fold(
+    dataset: Dataset, folds: int, fold: int, grouping_of_partition: str | None, seed: int
+) -> tuple[ImageSet, ImageSet]:
+    """Divide the training images for one fold of a cross-validation over classes.
+
+    Args:
+        dataset: with the training images.
+        folds: into how many parts the groups are dealt, as evenly as they go; every group is in one of them.
+        fold: the part that is validated on, from 0.
+        grouping_of_partition: as in `split_groups`, which says what a group is.
+        seed: the experiment's seed.
+
+    Returns:
+        What the clients share and what is validated on, class-disjoint.
+
+    Raises:
+        ConfigError: some image has no label, or there are fewer groups than folds.
+    """
+    images = dataset.train
+    what, codes, present = _present_groups(images, f"validation_folds = {folds}", grouping_of_partition)
+    if folds > len(present):
+        raise ConfigError(f"validation_folds = {folds}, but {images.name} has {len(present)} {what}; lower it")
+    order = numpy_generator(seed, "validation folds").permutation(present)
+    return _apart(images, codes, order[fold::folds])
+
+
 def split_groups(
     images: ImageSet, share: float, grouping_of_partition: str | None, seed: int, purpose: str, key: str
 ) -> tuple[ImageSet, ImageSet]:
@@ -42,17 +68,27 @@ def split_groups(
     """
     if share == 0:
         return images, images.subset(np.empty(0, dtype=np.int64))
-    if len(images) == 0 or images.labels.min() < 0:
-        raise ConfigError(f"{key} = {share} needs labels, but {images.name} has images without; set it to 0")
-    what, codes = _groups(images, grouping_of_partition)
-    present = np.unique(codes)
+    what, codes, present = _present_groups(images, f"{key} = {share}", grouping_of_partition)
     taken = max(1, round(share * len(present)))
     if taken >= len(present):
         raise ConfigError(
             f"{key} = {share} takes {taken} of {len(present)} {what} of {images.name} and leaves none to "
             "train on; lower it"
         )
-    chosen = numpy_generator(seed, purpose).choice(present, size=taken, replace=False)
+    return _apart(images, codes, numpy_generator(seed, purpose).choice(present, size=taken, replace=False))
+
+
+def _present_groups(
+    images: ImageSet, setting: str, preferred: str | None
+) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
+    """Return what groups are, in words, the group of every image, and the groups that have one."""
+    if len(images) == 0 or images.labels.min() < 0:
+        raise ConfigError(f"{setting} needs labels, but {images.name} has images without; set it to 0")
+    what, codes = _groups(images, preferred)
+    return what, codes, np.unique(codes)
+
+
+def _apart(images: ImageSet, codes: NDArray[np.int64], chosen: NDArray[np.int64]) -> tuple[ImageSet, ImageSet]:
     away = np.isin(codes, chosen)
     stays, taken_away = images.subset(np.flatnonzero(~away)), images.subset(np.flatnonzero(away))
     check_disjoint(stays.present_classes(), taken_away.present_classes(), images.name)

@@ -136,9 +136,14 @@ def build_objective(component: Component, embedding_dim: int, num_classes: int =
     Args:
         component: the section.
         embedding_dim: D of the backbone.
-        num_classes: of the client; 1 at the server, which has none.
+        num_classes: of the client, 0 for one without labels; 1 at the server, which has no classes. A head has one
+            part at least; only an objective made of parts is told of 0.
     """
     kind: Any = objectives[component.name].load()
-    wants = getattr(kind, "needs_classes", False) or getattr(kind, "composite", False)
-    found: Objective = objectives.build(component, embedding_dim, *([num_classes] if wants else []))
+    told: list[int] = []
+    if getattr(kind, "composite", False):
+        told = [num_classes]
+    elif getattr(kind, "needs_classes", False):
+        told = [max(1, num_classes)]
+    found: Objective = objectives.build(component, embedding_dim, *told)
     return found

@@ -44,6 +44,7 @@ class Hybrid(Objective):
                 fine-tuning, for example; the last one goes on to the end.
         """
         super().__init__()
+        self.num_classes = num_classes
         self.parts: dict[str, Objective] = {}
         for chosen in objective_parts(parts):
             name = chosen.name.rpartition(":")[2]
@@ -120,6 +121,7 @@ class Hybrid(Objective):
             part.after_step(backbone, progress)
 
     def check_client(self, client: int, num_images: int, batch_size: int) -> None:
-        """Ask every part; see `Objective.check_client`."""
+        """Ask every part that has something to do at the client; see `Objective.check_client`."""
         for part in self.parts.values():
-            part.check_client(client, num_images, batch_size)
+            if self.num_classes or not part.needs_classes:
+                part.check_client(client, num_images, batch_size)

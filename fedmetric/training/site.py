@@ -13,7 +13,7 @@ from fedmetric.components import checked_components
 from fedmetric.config import Experiment
 from fedmetric.data.base import UNLABELLED, Dataset, ImageSet
 from fedmetric.data.cache import load_dataset
-from fedmetric.data.heldout import split_groups, training_and_validation
+from fedmetric.data.heldout import split_groups, training_and_fold, training_and_validation
 from fedmetric.data.own_classes import own_classes
 from fedmetric.data.partition import partition
 from fedmetric.errors import ConfigError
@@ -53,7 +53,12 @@ class Site:
         """What the clients share, what is validated on, what is public."""
         experiment = self.experiment
         by = experiment.partition.options().get("by")  # of the partitioners that follow a grouping
-        train, validation = training_and_validation(self.dataset, experiment.validation_classes, by, experiment.seed)
+        if experiment.validation_folds:
+            folds, fold = experiment.validation_folds, experiment.validation_fold
+            train, validation = training_and_fold(self.dataset, folds, fold, by, experiment.seed)
+        else:
+            share = experiment.validation_classes
+            train, validation = training_and_validation(self.dataset, share, by, experiment.seed)
         share, purpose = experiment.public_classes, "public classes"
         train, public = split_groups(train, share, by, experiment.seed, purpose, "public_classes")
         return train, validation, public
@@ -140,7 +145,7 @@ class Site:
         if not self.trainer.embedder.objective.needs_classes:
             return 1
         labels = self._labels_of(client)
-        return max(1, len(np.unique(labels[labels >= 0]))) * self.trainer.views.num_variants
+        return len(np.unique(labels[labels >= 0])) * self.trainer.views.num_variants
 
     def _trainer(self, experiment: Experiment, num_classes: int = 1) -> Trainer:
         federation = experiment.federation

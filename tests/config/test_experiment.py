@@ -105,3 +105,18 @@ def test_reading_an_experiment_loads_none_of_the_heavy_libraries() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("validation_folds = 3\nvalidation_classes = 0.2", "both keep classes back; set one of them to 0"),
+        ("validation_folds = 1", "validation_fold = 0 of validation_folds = 1: there must be two folds or more"),
+        ("validation_folds = 3\nvalidation_fold = 3", "validation_fold = 3 of validation_folds = 3"),
+        ("validation_fold = 1", "validation_fold = 1 of validation_folds = 0"),
+        ('[evaluation]\non = "validation"', "needs validation_classes above 0"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_experiment(text)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedmetric.data.base import Dataset, ImageSet
-from fedmetric.data.heldout import training_and_validation
+from fedmetric.data.heldout import training_and_fold, training_and_validation
 from fedmetric.errors import ConfigError
 
 MakeSet = Callable[..., ImageSet]
@@ -70,3 +70,26 @@ def test_a_share_that_leaves_nothing_is_refused(alphabets: Dataset) -> None:
 def test_images_without_labels_cannot_be_validated_on(make_set: MakeSet) -> None:
     with pytest.raises(ConfigError, match=r"validation_classes = 0\.2 needs labels.*set it to 0"):
         training_and_validation(Dataset(make_set([0, -1], 1), make_set([], 0)), 0.2, None, 1)
+
+
+@pytest.mark.parametrize("folds", [2, 3, 4])
+def test_every_class_is_validated_in_exactly_one_fold(folds: int, alphabets: Dataset) -> None:
+    seen: list[str] = []
+    for fold in range(folds):
+        train, validation = training_and_fold(alphabets, folds, fold, None, seed=1)
+        assert not set(train.present_classes()) & set(validation.present_classes())
+        assert len(train) + len(validation) == 60
+        assert len(np.unique(validation.groupings["alphabet"].codes)) == len(validation) / 15  # whole alphabets
+        seen += validation.present_classes()
+    assert sorted(seen) == sorted(alphabets.train.classes)
+
+
+def test_another_seed_deals_other_folds(alphabets: Dataset) -> None:
+    chosen = [training_and_fold(alphabets, 4, 0, None, s)[1].present_classes() for s in (1, 1, 2, 3, 4, 5)]
+    assert chosen[0] == chosen[1]
+    assert len(set(chosen)) > 1
+
+
+def test_more_folds_than_groups_are_refused(alphabets: Dataset) -> None:
+    with pytest.raises(ConfigError, match="validation_folds = 5, but .* has 4 groups by alphabet; lower it"):
+        training_and_fold(alphabets, 5, 0, None, seed=1)

@@ -42,6 +42,12 @@ def small(objective: str, **options: object) -> tuple[str, ...]:
     return (f"objective.name={objective}", *(f"objective.{key}={value}" for key, value in sizes.items()))
 
 
+def proxies(objective: str) -> tuple[str, ...]:
+    """Return the overrides that choose a loss with proxies, and classes that no two clients have."""
+    disjoint = 'partition={name="classes-per-client", clients=3, classes=2}'
+    return (f'objective={{name="{objective}"}}', disjoint)
+
+
 def rule(name: str, **options: object) -> tuple[str, ...]:
     """Return the overrides that choose a rule."""
     return (f"federation.rule.name={name}", *(f"federation.rule.{key}={value}" for key, value in options.items()))
@@ -102,6 +108,7 @@ def references(tmp_path_factory: pytest.TempPathFactory, reference: str) -> dict
     return {
         "simclr": reference,
         "byol": sha256(folder / "byol", *small("byol")),
+        "proxy-nca": sha256(folder / "proxies", *proxies("proxy-nca")),
         "one round": sha256(folder / "one", "federation.rounds=1"),
     }
 
@@ -114,6 +121,8 @@ REDUCTIONS = [
     ("byol", rule("fedema", tau=0), rule("fedema", tau=0.7)),
     ("byol", rule("fedema", tau=0, divergence="local_drift"), rule("fedema", tau=0.7, divergence="local_drift")),
     ("byol", rule("fedu", threshold="1e9"), rule("fedu", threshold=0)),
+    ("proxy-nca", rule("fedaws", steps=0), rule("fedaws", steps=20)),
+    ("proxy-nca", rule("fedgc", steps=0), rule("fedgc", steps=1)),
 ]
 
 
@@ -121,8 +130,20 @@ REDUCTIONS = [
 def test_a_rule_whose_own_part_is_switched_off_is_fedavg_bit_for_bit(
     references: dict[str, str], tmp_path: Path, objective: str, neutral: tuple[str, ...], other: tuple[str, ...]
 ) -> None:
-    assert sha256(tmp_path / "neutral", *small(objective), *neutral) == references[objective]
-    assert sha256(tmp_path / "other", *small(objective), *other) != references[objective]
+    chosen = proxies(objective) if objective == "proxy-nca" else small(objective)
+    assert sha256(tmp_path / "neutral", *chosen, *neutral) == references[objective]
+    assert sha256(tmp_path / "other", *chosen, *other) != references[objective]
+
+
+def test_sharing_the_proxies_of_classes_that_one_client_holds_is_keeping_them(
+    references: dict[str, str], tmp_path: Path
+) -> None:
+    shared = rule("shared-proxies")
+    assert sha256(tmp_path / "one owner", *proxies("proxy-nca"), *shared) == references["proxy-nca"]
+    kept, averaged = (
+        sha256(tmp_path / name, 'objective={name="proxy-nca"}', *how) for name, how in (("kept", ()), ("all", shared))
+    )
+    assert kept != averaged
 
 
 def test_scaffold_is_fedavg_in_its_first_round_and_not_in_its_second(
@@ -179,6 +200,15 @@ STATEFUL = {
     "fedper": rule("fedper"),
     "solo": rule("solo"),
     "flesd": (*rule("flesd", steps=2, batch_size=32), "public_classes=0.2"),
+    "proxies": proxies("proxy-nca"),
+    "proxies, spread out": (*proxies("positive-cosine"), *rule("fedaws")),
+    "proxies, shared": ('objective={name="arcface"}', *rule("shared-proxies")),
+    "codewords": proxies("feduv"),
+    "stages": (
+        'objective={name="hybrid", parts=["simclr", "proxy-anchor"], '
+        "stages=[{rounds=2, weights=[1, 0]}, {rounds=2, weights=[0.5, 1]}]}",
+        "labelled_clients=0.5",
+    ),
     "moments kept": ("local.optimiser_state=local",),
     "local statistics": ("federation.norm=local",),
     "recalibrated": ("federation.norm=recalibrate",),

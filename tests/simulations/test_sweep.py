@@ -34,7 +34,7 @@ def base(tmp_path: Path) -> str:
 
 
 def sweep(base: str, **parts: object) -> Sweep:
-    return Sweep.model_validate({"base": base, **parts})
+    return Sweep.model_validate({"base": base, "report": True, **parts})
 
 
 def test_cells_are_every_combination_of_rows_axes_and_seeds(base: str) -> None:
@@ -106,14 +106,14 @@ def fake_run(folder: Path, experiment: str, recall: float, seconds: float, statu
 
 
 def test_the_table_has_the_interval_of_one_seed_and_the_range_of_several(base: str, tmp_path: Path) -> None:
-    """Seeds 0.5 and 0.6: mean 55.0, from 50.0 to 60.0."""
+    """Seeds 0.5 and 0.6: mean 55.0, deviation 7.07, and Student's t for two values is 12.71: 12.71 x 7.07 / sqrt 2."""
     cells = cells_of(sweep(base, rows=[{"name": "one"}, {"name": "none", "set": ["local.epochs=2"]}], seeds=[1, 2]))
     for cell, recall in ((cells[0], 0.5), (cells[1], 0.6)):
         assert cell.experiment is not None
         fake_run(tmp_path / "out" / cell.folder, cell.experiment.to_toml(), recall, 10.0)
     lines = sweep_table(cells, tmp_path / "out", ("recall@1",)).splitlines()
-    assert lines[0] == "| cell | Recall@1 | rank | seconds | seeds |"
-    assert lines[2] == "| one | 55.0 (50.0 to 60.0) | 12.3 (12.3 to 12.3) | 10 | 2 |"
+    assert lines[0] == "| cell | Recall@1 | rank | seconds | runs |"
+    assert lines[2] == "| one | 55.0 ±63.5 (50.0 to 60.0) | 12.3 ±0.0 (12.3 to 12.3) | 10 | 2 |"
     assert lines[3] == "| none | - | - | - | 0 |"
     assert "| one | 50.0 ±1.0 | 12.3 | 10 | 1 |" in sweep_table(cells[:1], tmp_path / "out", ("recall@1",))
 
@@ -161,7 +161,7 @@ def test_a_cell_that_fails_is_told_and_leaves_its_log(base: str, tmp_path: Path)
 def test_ending_a_sweep_ends_its_runs_with_a_checkpoint(base: str, tmp_path: Path) -> None:
     rows = 'rows = [{ name = "a" }, { name = "b", set = ["local.lr=1e-4"] }]'
     settings = 'set = ["federation.rounds=500", "evaluation.every=0", "checkpoint_every=0"]'
-    (tmp_path / "long.toml").write_text(f'base = "{base}"\n{settings}\n{rows}')
+    (tmp_path / "long.toml").write_text(f'base = "{base}"\nreport = true\n{settings}\n{rows}')
     process = in_a_process("sweep", "long.toml", "--out", "out", "--jobs", "2", cwd=tmp_path)
     events = [tmp_path / "out" / f"{name}--seed-1" / "events.jsonl" for name in "ab"]
     while process.poll() is None and not all(e.is_file() and '"event": "round"' in e.read_text() for e in events):
