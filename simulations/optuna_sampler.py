@@ -42,7 +42,8 @@ class OptunaSampler:
 
     def _study(self, number: int, before: Sequence[Trial]) -> optuna.Study:
         sampler = optuna.samplers.TPESampler(seed=derive_seed(self._search.seed, "search", step=number) % 2**32)
-        direction = "minimize" if self._search.smaller_is_better else "maximize"
+        kinds = optuna.study.StudyDirection
+        direction = kinds.MINIMIZE if self._search.smaller_is_better else kinds.MAXIMIZE
         pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1)
         study = optuna.create_study(sampler=sampler, direction=direction, pruner=pruner)
         study.add_trials([self._frozen(trial) for trial in before if trial.value is not None or trial.stopped])

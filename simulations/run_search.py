@@ -94,9 +94,9 @@ def trial_of(out: Path, number: int, drawn: Drawn, cells: Sequence[Cell], search
     """Read what came of a trial from its folders."""
     summaries = [summary_of(out, cell) for cell in cells]
     values = [figure(summary["evaluation"]["trained"], search) for summary in summaries if summary]
-    whole = len(values) == len(cells) and all(value is not None for value in values)
+    known = [value for value in values if value is not None]
     return Trial(
-        number, drawn, float(np.mean(values)) if whole else None, by_round(out, cells[0], search),
+        number, drawn, float(np.mean(known)) if len(known) == len(cells) else None, by_round(out, cells[0], search),
         stopped_mark(out, cells[0]).exists(),
     )  # fmt: skip
 

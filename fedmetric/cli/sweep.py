@@ -29,7 +29,7 @@ def sweep(
     from fedmetric.errors import FedmetricError
     from fedmetric.simulations.engines.processes import default_workers
     from fedmetric.simulations.run_search import run_search
-    from fedmetric.simulations.sweep import Sweep, cells_of, check_classes_untouched, load_sweep, run_sweep
+    from fedmetric.simulations.sweep import Cell, Sweep, cells_of, check_classes_untouched, load_sweep, run_sweep
     from fedmetric.simulations.sweep_table import sweep_table
 
     use_data(data)
@@ -37,7 +37,7 @@ def sweep(
     if seeds:
         wanted = Sweep.model_validate(wanted.model_dump() | {"seeds": tuple(range(1, seeds + 1))})
     folder = out or Path("runs") / file.stem
-    failed = []
+    failed: list[Cell] = []
     if wanted.search:
         with signals_end_the_run():
             os.environ.setdefault("OMP_NUM_THREADS", "1")
