@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fedmetric.distances.base import PairDistance
+from fedmetric.distances.base import PairDistance, euclidean
 from fedmetric.options import Count
 from fedmetric.registry import distances
 
@@ -49,13 +48,11 @@ class PairMLP(PairDistance):
 
     def compare(self, queries: Tensor, gallery: Tensor) -> Tensor:
         """Return |q - g| softplus(f(|q - g|, q g)); see `PairDistance.compare`."""
-        first, second = queries.unsqueeze(-2), gallery.unsqueeze(-3)
-        apart = first - second
-        seen = torch.cat([apart.abs(), first * second], dim=-1)
-        factor = _linear(self.factor, functional.relu(_linear(self.hidden, seen))).squeeze(-1)
-        length: Tensor = torch.linalg.vector_norm(apart, dim=-1)
-        return length * functional.softplus(factor)
-
-
-def _linear(layer: nn.Linear, given: Tensor) -> Tensor:
-    return functional.linear(given, layer.weight.to(given.dtype), layer.bias.to(given.dtype))
+        weight, bias = self.hidden.weight.to(queries.dtype), self.hidden.bias.to(queries.dtype)
+        of_difference, of_product = weight.chunk(2, dim=1)
+        # the product's share is w (q * g) = (w * q) g, so that only the differences are laid out for every pair
+        product = (queries.unsqueeze(-2) * of_product) @ gallery.mT.unsqueeze(-3)  # (..., Q, H, G)
+        apart = (queries.unsqueeze(-2) - gallery.unsqueeze(-3)).abs()  # (..., Q, G, D)
+        hidden = functional.relu(functional.linear(apart, of_difference, bias) + product.mT)
+        factor = hidden @ self.factor.weight[0].to(queries.dtype) + self.factor.bias.to(queries.dtype)
+        return euclidean(queries, gallery) * functional.softplus(factor)

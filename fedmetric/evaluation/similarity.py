@@ -24,7 +24,7 @@ GRID = 2.0**24
 TIE = 2.0**-49
 """Half the smallest difference between two similarities: adding it orders a tie and nothing else."""
 TILE_ROWS = 4096
-PAIR_ELEMENTS = 2**22
+PAIR_ELEMENTS = 2**20
 """Coordinates of pairs that a distance without a geometry sees at once."""
 
 
