@@ -132,6 +132,7 @@ def serve(
     clients = Clients(grid, wait_for_nodes(grid, site.num_clients), window, stop)
     if start is None:
         shared = trainer.embedder.arrays(trainer.routes.server)
+        shared |= site.starting(shared, trainer.embedder)
         start = Checkpoint(0, shared, plan.rule.init(shared), {}, experiment.fingerprint(), judge.class_hashes)
     elif keeper is not None:
         keeper.restore(start.memories)

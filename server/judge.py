@@ -137,8 +137,13 @@ class Judge:
     def baselines(self) -> dict[str, Scores]:
         """The rows "pixels" and "random", measured once."""
         untrained = self._new(self.site.experiment)
-        rows = {"pixels": pixels, "random": untrained.embed}
-        return dict(self._evaluator.evaluate_rows(rows, {"random": untrained.metric()}))
+        rows, distances = {"pixels": pixels, "random": untrained.embed}, {"random": untrained.metric()}
+        if self.site.experiment.start.weights:
+            started = self._new(self.site.experiment)
+            backbone = started.layout.of("backbone")
+            started.load(self.site.starting(backbone, started), backbone, "start.weights")
+            rows["start"], distances["start"] = started.embed, started.metric()
+        return dict(self._evaluator.evaluate_rows(rows, distances))
 
 
 def mean_of_clients(clients: Mapping[int, Scores]) -> dict[str, Score]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from fedmetric.config import Experiment
 from fedmetric.errors import CollapseError, FedmetricError, Interrupted, UsageError
+from fedmetric.models.start import with_the_hash_of_its_start
 from fedmetric.runs import SUMMARY_SCHEMA, RunFolder
 from fedmetric.server.app import Report
 from fedmetric.server.checkpoints import Checkpoint, checkpoint_folders, latest_checkpoint
@@ -44,6 +45,7 @@ def start_run(
         FedmetricError: the run failed; its summary says how.
     """
     _engine(engine)  # a missing extra is said before a folder is made
+    experiment = with_the_hash_of_its_start(experiment)
     folder = RunFolder.create(out, experiment)
     return _run(folder, experiment, listen, engine, workers, None, fail_on=fail_on)
 

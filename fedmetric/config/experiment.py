@@ -15,7 +15,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fedmetric.config.choice import choice
-from fedmetric.config.compatibility import misfit
+from fedmetric.config.compatibility import misfit, parts_of
 from fedmetric.options import Annotated, Count, Fraction, NonNegative, Positive, Whole
 from fedmetric.registry import Component, backbones, objectives, partitioners, rules, samplers, sources, views
 
@@ -59,6 +59,19 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Start(Section):
+    """What the backbone starts from, and which parts of it learn."""
+
+    weights: str = Field(
+        "",
+        description="safetensors file, or folder of a run or a model, to start the backbone from; '' for none",
+    )
+    sha256: str = Field("", description="of the file; written into the experiment when a run begins")
+    freeze: tuple[str, ...] = Field(
+        (), description="children of the backbone that stay as they are, such as 'block1'; '*' for all of them"
+    )
+
+
 class Federation(Section):
     """How many rounds, which clients take part in each, and how their updates become one model."""
 
@@ -99,6 +112,11 @@ class Local(Section):
     )
     warmup_rounds: Whole = Field(0, description="rounds over which the learning rate rises linearly to lr")
     momentum: Fraction = Field(0.9, description="momentum of sgd; adam keeps its own")
+    class_weights: Literal["none", "inverse", "effective"] = Field(
+        "none",
+        description="weights of a client's classes in losses of single images: none, one over their images, or one "
+        "over their effective number",
+    )
     proxy_lr: Positive = Field(100.0, description="what the learning rate is multiplied by for proxies")
     proxy_warmup: Whole = Field(
         0, description="first rounds in which proxies learn alone, the rest of the network still"
@@ -184,6 +202,7 @@ class Experiment(Section):
     partition: PartitionerChoice = Field({}, validate_default=True, description="which client holds which image")
     views: ViewsChoice = Field({}, validate_default=True, description="augmentation of whole batches")
     model: BackboneChoice = Field({}, validate_default=True, description="the embedding network")
+    start: Start = Field(Start(), description=Start.__doc__)
     objective: ObjectiveChoice = Field({}, validate_default=True, description="what a client minimises")
     federation: Federation = Field(Federation(), description=Federation.__doc__)
     local: Local = Field(Local(), description=Local.__doc__)
@@ -207,6 +226,18 @@ class Experiment(Section):
         problem = misfit(self.objective, self.federation.rule, self.federation.target)
         if problem:
             raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _class_weights_have_single_images_to_weigh(self) -> Self:
+        names = [self.objective.name, *parts_of(self.objective)]
+        weighs = any(all(objectives[n].traits.get(t) for t in ("needs_classes", "decomposable")) for n in names)
+        if self.local.class_weights != "none" and not weighs:
+            able = [n for n, e in objectives.items() if e.traits.get("needs_classes") and e.traits.get("decomposable")]
+            raise ValueError(
+                f"local.class_weights weigh single images, and objective '{self.objective.name}' compares images with "
+                f"one another; use local.sampler, or one of the objectives {', '.join(able)}"
+            )
         return self
 
     @model_validator(mode="after")

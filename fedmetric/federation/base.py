@@ -79,8 +79,6 @@ class LocalRound:
         memory: the rule's own state at this client: persists over rounds, changed in place; what leaves is what
             `send` returns.
         extra: the rule's broadcast, and what it sends to this client alone.
-        client: index of the data partition.
-        classes: names of the client's classes; label i stands for the i-th.
         received: the server's weights on the device of the network, by name.
         parameters: trainable parameters by name.
         lr: learning rate of the round.
@@ -92,13 +90,13 @@ class LocalRound:
         representations: what the backbone gave for the current batch, (B, ...) each, with gradients.
         scratch: for the rule's own use; empty at the start of the round.
         public: (N, C, H, W) float, the images that everybody has; None under rules that need none.
+        client: index of the data partition.
+        classes: names of the client's classes; label i stands for the i-th.
     """
 
     network: Network
     memory: Memory
     extra: Arrays = field(default_factory=dict)
-    client: int = 0
-    classes: tuple[str, ...] = ()
     received: Mapping[str, Tensor] = field(default_factory=dict)
     parameters: Mapping[str, Tensor] = field(default_factory=dict)
     lr: float = 0.0
@@ -110,6 +108,8 @@ class LocalRound:
     representations: tuple[Tensor, ...] = ()
     scratch: dict[str, Any] = field(default_factory=dict)
     public: Tensor | None = None
+    client: int = 0
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,38 @@ class Embedder(nn.Module):
     State is named by module: "backbone.*" and "objective.<child>.*". Weights move by these names only.
     """
 
-    def __init__(self, backbone: nn.Module, objective: Objective) -> None:
+    def __init__(self, backbone: nn.Module, objective: Objective, freeze: Collection[str] = ()) -> None:
+        """Put the two together.
+
+        Args:
+            backbone: the network that embeds.
+            objective: what trains it.
+            freeze: children of the backbone that are not trained; "*" for all. Their norm layers keep their statistics.
+
+        Raises:
+            ConfigError: the backbone has no such child.
+        """
         super().__init__()
+        children = dict(backbone.named_children())
+        if unknown := sorted(set(freeze) - set(children) - {"*"}):
+            raise ConfigError(
+                f"start.freeze: the backbone has no {unknown}; it has {', '.join(children)}, or '*' for all"
+            )
+        self._frozen = list(children.values()) if "*" in freeze else [children[name] for name in freeze]
+        for child in self._frozen:
+            child.requires_grad_(False)
         self.backbone = backbone
         self.objective = objective
         objective.attach(backbone)
+        if not any(weight.requires_grad for weight in self.parameters()):
+            raise ConfigError("start.freeze leaves nothing to train; freeze less, or choose an objective with a head")
+
+    def train(self, mode: bool = True) -> Embedder:
+        """Set the mode of all but the frozen layers, which stay in eval mode."""
+        super().train(mode)
+        for child in self._frozen:
+            child.eval()
+        return self
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the objective's scalar loss of a batch."""
@@ -188,6 +215,6 @@ def build_embedder(
         if experiment.federation.norm == "group_norm":
             replace_batch_norm(backbone)
             replace_batch_norm(objective)
-        embedder = Embedder(backbone, objective)
+        embedder = Embedder(backbone, objective, experiment.start.freeze)
     # several times faster than the default layout on CPUs; values are the same in every engine because all use it
     return embedder.to(memory_format=torch.channels_last)

@@ -94,6 +94,14 @@ class Objective(nn.Module, ABC):
             generator: of this client's first participation.
         """
 
+    def weigh(self, weights: Tensor) -> None:
+        """Weigh each image of later batches by its class; only where the loss is one term for each image and class.
+
+        Args:
+            weights: (K,) float, on the device of the weights.
+        """
+        raise NotImplementedError
+
     def begin_round(self, round: int) -> None:
         """Prepare for one round at one client; rounds count from 1."""
 

@@ -83,6 +83,7 @@ class FedUV(Objective):
         self.matrix = nn.Linear(embedding_dim, 2**code_bits, bias=False)
         self.words = Words(num_classes, 2**code_bits)
         self.num_classes, self.code_bits, self.id_bits = num_classes, code_bits, id_bits
+        self._class_weights = torch.ones(num_classes)
 
     @property
     def own_bits(self) -> int:
@@ -100,8 +101,13 @@ class FedUV(Objective):
         if len(labels) == 0:
             return zero_of(backbone, self.matrix)
         outputs = self.matrix(backbone(torch.cat(views)).flatten(1).float())
-        words = self.words.get_buffer("code")[labels.repeat(len(views))]
-        return functional.relu(1 - functional.cosine_similarity(outputs, words, dim=1)).mean()
+        classes = labels.repeat(len(views))
+        words, weights = self.words.get_buffer("code")[classes], self._class_weights.to(outputs)[classes]
+        return (weights * functional.relu(1 - functional.cosine_similarity(outputs, words, dim=1))).mean()
+
+    def weigh(self, weights: Tensor) -> None:
+        """Weigh by class in the mean over images; see `Objective.weigh`."""
+        self._class_weights = weights
 
     def contributing(self, batch: Batch) -> int:
         """Count the labelled images; see `Objective.contributing`."""

@@ -84,6 +84,12 @@ class Hybrid(Objective):
         for part in self.parts.values():
             part.meet(client, backbone, drawn, generator)
 
+    def weigh(self, weights: Tensor) -> None:
+        """Let the parts that hold something for each class weigh; see `Objective.weigh`."""
+        for part in self.parts.values():
+            if part.needs_classes and part.decomposable:
+                part.weigh(weights)
+
     def begin_round(self, round: int) -> None:
         """Take the weights of the stage that the round is in; see `Objective.begin_round`."""
         last = 0

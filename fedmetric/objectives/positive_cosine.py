@@ -22,12 +22,14 @@ class PositiveHinge(nn.Module):
     def __init__(self, num_classes: int, embedding_dim: int, margin: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(num_classes, embedding_dim))
+        self.class_weights = torch.ones(num_classes)
         self.margin = margin
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss of (B, D) embeddings and (B,) labels."""
         cosines = functional.cosine_similarity(embeddings, self.weight[labels], dim=1)
-        return functional.relu(self.margin - cosines).square().mean()
+        weights = self.class_weights.to(cosines)[labels]
+        return (weights * functional.relu(self.margin - cosines).square()).mean()
 
 
 @objectives.register("positive-cosine")
@@ -52,3 +54,8 @@ class PositiveCosine(ProxyObjective):
             margin: cosine from which an image is near enough.
         """
         super().__init__(PositiveHinge(num_classes, embedding_dim, margin), "weight", num_classes)
+
+    def weigh(self, weights: Tensor) -> None:
+        """Weigh by class in the mean over images; see `Objective.weigh`."""
+        assert isinstance(self.proxies, PositiveHinge)
+        self.proxies.class_weights = weights

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
+from pytorch_metric_learning.reducers import ClassWeightedReducer
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
@@ -80,6 +81,10 @@ class ProxyObjective(Objective):
             rows[seen] = functional.normalize(means.unsqueeze(1) + spread, dim=-1)[seen]
         self.place(rows)
 
+    def weigh(self, weights: Tensor) -> None:
+        """Weigh by class in the mean over images; see `Objective.weigh`."""
+        self.proxies.reducer = ClassWeightedReducer(weights)
+
     def forward(self, backbone: nn.Module, batch: Batch) -> Tensor:
         """Embed the labelled images and compare them with the proxies; 0 where there are none."""
         views, labels = keep_labelled(batch)
@@ -112,7 +117,7 @@ def class_means(backbone: nn.Module, batches: Iterable[Batch], num_classes: int)
     Returns:
         (K, D) float32 on the CPU, unit norm, zero for classes without an image; None without batches.
     """
-    training = backbone.training
+    modes = [(module, module.training) for module in backbone.modules()]  # frozen layers have another than the rest
     backbone.eval()
     total: Tensor | None = None
     for batch in batches:
@@ -121,5 +126,6 @@ def class_means(backbone: nn.Module, batches: Iterable[Batch], num_classes: int)
             unit = functional.normalize(backbone(views[0]).flatten(1).float(), dim=1)
             total = unit.new_zeros(num_classes, unit.shape[1]) if total is None else total
             total.index_add_(0, labels, unit)
-    backbone.train(training)
+    for module, mode in modes:
+        module.training = mode
     return None if total is None else functional.normalize(total, dim=1).cpu()

@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-ROWS = ("pixels", "random", "trained")
+ROWS = ("pixels", "random", "start", "trained")
+"""Rows of an evaluation in the order of a table; "start" are the weights that a run started from, where it did."""
 TITLES = {
     "recall@1": "Recall@1",
     "recall@5": "Recall@5",
@@ -76,31 +77,39 @@ def score_table(evaluation: Evaluation, title: str) -> Table:
         title=title, title_justify="left", caption="percent, ± half-width of the 95 % interval", caption_justify="left"
     )
     table.add_column("unseen classes")
-    for row in ROWS:
+    rows = shown(evaluation)
+    for row in rows:
         table.add_column({"random": "random encoder"}.get(row, row), justify="right")
     for name in present(evaluation):
-        table.add_row(title_of(name), *(percent(evaluation.get(row, {}).get(name)) for row in ROWS))
+        table.add_row(title_of(name), *(percent(evaluation[row].get(name)) for row in rows))
     return table
+
+
+def shown(evaluation: Evaluation) -> list[str]:
+    """List the rows that an evaluation has, in the table's order."""
+    return [row for row in ROWS if row in evaluation]
 
 
 def markdown_table(evaluation: Evaluation) -> str:
     """Write the same table as Markdown."""
-    lines = ["| | " + " | ".join(ROWS) + " |", "|---|" + "---:|" * len(ROWS)]
+    rows = shown(evaluation)
+    lines = ["| | " + " | ".join(rows) + " |", "|---|" + "---:|" * len(rows)]
     for name in present(evaluation):
-        cells = " | ".join(percent(evaluation.get(row, {}).get(name)) for row in ROWS)
+        cells = " | ".join(percent(evaluation[row].get(name)) for row in rows)
         lines.append(f"| {title_of(name)} | {cells} |")
     return "\n".join(lines)
 
 
 def wins(evaluation: Evaluation) -> list[str]:
-    """List the scores on which the trained row beats both baselines by more than its own interval."""
+    """List the scores on which the trained row beats every baseline by more than its own interval."""
     won = []
     for name in present(evaluation):
-        rows = [evaluation.get(row, {}).get(name) for row in ROWS]
-        if any(score is None or score["mean"] is None for score in rows):
+        scores = [evaluation[row].get(name) for row in shown(evaluation)]
+        known = [score for score in scores if score is not None and score["mean"] is not None]
+        if "trained" not in evaluation or len(known) < len(scores) or len(known) < 2:
             continue
         sign = -1.0 if name in LOW_IS_GOOD else 1.0
-        pixels, random, trained = (sign * score["mean"] for score in rows if score is not None)
-        if trained - ((rows[2] or {}).get("ci95") or 0.0) > max(pixels, random):
+        *others, trained = (sign * score["mean"] for score in known)
+        if trained - (known[-1].get("ci95") or 0.0) > max(others):
             won.append(name)
     return won

@@ -44,7 +44,8 @@ def calibrate(trainer: Trainer, images: ImageSet, shared: Arrays, state: ClientS
         embedder.load(trainer.initial | state.own, routes.own, "the client's own state")
         embedder.load(shared, routes.down, "the server's weights")
         embedder.to(trainer.device).train()
-        layers = [module for module in embedder.backbone.modules() if isinstance(module, _NormBase)]
+        norms = (module for module in embedder.backbone.modules() if isinstance(module, _NormBase))
+        layers = [layer for layer in norms if layer.training]  # frozen ones keep what they have
         usual = [layer.momentum for layer in layers]
         for layer in layers:
             layer.reset_running_stats()

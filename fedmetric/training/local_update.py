@@ -23,6 +23,7 @@ from fedmetric.objectives.base import PROXIES, Batch, TargetPolicy
 from fedmetric.sampling.base import Sampler
 from fedmetric.seeds import derive_seed, torch_generator
 from fedmetric.training.batches import batch_size_of, batches
+from fedmetric.training.class_weights import class_weights
 from fedmetric.training.optimiser import build_optimiser, learning_rate, load_moments, moments
 from fedmetric.training.regularisers import regularisation
 from fedmetric.views.base import Views
@@ -100,6 +101,9 @@ def local_update(
         if not state.last_round:
             introduce(trainer, images, state.client)
         embedder.objective.begin_round(round)
+        if settings.class_weights != "none" and embedder.objective.needs_classes:
+            weights = class_weights(images.labels, settings.class_weights)
+            embedder.objective.weigh(weights.repeat_interleave(trainer.views.num_variants).to(trainer.device))
         now = LocalRound(
             embedder, state.rule, extra,
             client=state.client, classes=class_names(trainer, images),

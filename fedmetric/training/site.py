@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fedmetric.arrays import Arrays
 from fedmetric.components import checked_components
 from fedmetric.config import Experiment
 from fedmetric.data.base import UNLABELLED, Dataset, ImageSet
@@ -19,8 +21,9 @@ from fedmetric.data.partition import partition
 from fedmetric.errors import ConfigError
 from fedmetric.federation.base import FederationRule, RuleContext
 from fedmetric.federation.norms import NORM_POLICIES
-from fedmetric.layout import routes
-from fedmetric.models.embedder import build_embedder
+from fedmetric.layout import Routes, routes
+from fedmetric.models.embedder import Embedder, build_embedder
+from fedmetric.models.start import starting_weights
 from fedmetric.registry import backbones, rules, samplers, views
 from fedmetric.seeds import numpy_generator
 from fedmetric.training.batches import batch_size_of, to_tensor
@@ -89,6 +92,21 @@ class Site:
     def parts(self) -> list[np.ndarray]:
         """The indices of every client's images, int64."""
         return partition(self.experiment.partition, self.training_images, self.experiment.seed)
+
+    def starting(self, names: Collection[str], embedder: Embedder) -> Arrays:
+        """Return those of a network's tensors that the experiment starts from a file; none without such a file.
+
+        Args:
+            names: tensors that are wanted.
+            embedder: the network.
+
+        Raises:
+            ConfigError: the file is not there, or does not fit.
+        """
+        if not self.experiment.start.weights:
+            return {}
+        found = starting_weights(self.experiment.start, embedder.arrays(embedder.layout.of("backbone")))
+        return {name: array for name, array in found.items() if name in names}
 
     @property
     def num_clients(self) -> int:
@@ -169,10 +187,15 @@ class Site:
             rule,
             travelling,
             target,
-            embedder.arrays(travelling.own),
+            embedder.arrays(travelling.own) | self._starting_at_clients(travelling, embedder),
             compute_device(),
             self.public_pixels if rule.needs_public else None,
         )
+
+    def _starting_at_clients(self, travelling: Routes, embedder: Embedder) -> Arrays:
+        """Return what clients themselves start from a file: tensors of the backbone that the server does not send."""
+        own = set(travelling.own) & set(embedder.layout.of("backbone"))
+        return self.starting(own, embedder) if own else {}
 
     def check_clients(self) -> None:
         """Refuse clients that the objective cannot train on, before any of them starts.

@@ -76,8 +76,8 @@ def a_round(rule: FederationRule, state: Arrays, shared: Arrays, memory: Memory,
     network: Any = SimpleNamespace(objective=objective, embed=lambda images: images)
     extra = rule.broadcast(state) | rule.broadcast_to(state, client)
     return LocalRound(
-        network, memory, extra, client, ("a", f"b{client}"), sent, parameters,
-        lr=0.1, num_steps=5, public=torch.eye(4),
+        network, memory, extra, sent, parameters,
+        lr=0.1, num_steps=5, public=torch.eye(4), client=client, classes=("a", f"b{client}"),
     )  # fmt: skip
 
 

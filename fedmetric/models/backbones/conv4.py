@@ -13,13 +13,18 @@ from typing import Literal
 from torch import nn
 
 from fedmetric.models.norms import norm_layer
-from fedmetric.options import Count
+from fedmetric.options import Count, Fraction
 from fedmetric.registry import backbones
 
 
 @backbones.register("conv4")
 def conv4(
-    in_channels: int, image_size: int, *, width: Count = 64, norm: Literal["batch", "group"] = "batch"
+    in_channels: int,
+    image_size: int,
+    *,
+    width: Count = 64,
+    norm: Literal["batch", "group"] = "batch",
+    dropout: Fraction = 0.0,
 ) -> nn.Module:
     """Build four blocks of 3x3 convolution, norm, 2x2 max pooling and ReLU, flattened.
 
@@ -30,6 +35,7 @@ def conv4(
         image_size: side of the images in pixels, at least 16.
         width: channels of every block.
         norm: "batch" for BatchNorm, "group" for GroupNorm.
+        dropout: share of the embedding's coordinates that are dropped in training.
     """
     if image_size < 16:
         raise ValueError(f"conv4 halves the image four times and needs image_size of at least 16, not {image_size}")
@@ -46,4 +52,6 @@ def conv4(
         )
         channels = width
     blocks["flatten"] = nn.Flatten()
+    if dropout:
+        blocks["dropout"] = nn.Dropout(dropout)
     return nn.Sequential(blocks)

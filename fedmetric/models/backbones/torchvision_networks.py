@@ -10,22 +10,26 @@ from torchvision import models
 
 from fedmetric.errors import ConfigError
 from fedmetric.models.norms import replace_batch_norm
+from fedmetric.options import Fraction
 from fedmetric.registry import backbones, nearest
 
 
 @backbones.register("resnet18")
-def resnet18(in_channels: int, image_size: int, *, norm: Literal["batch", "group"] = "batch") -> nn.Module:
+def resnet18(
+    in_channels: int, image_size: int, *, norm: Literal["batch", "group"] = "batch", dropout: Fraction = 0.0
+) -> nn.Module:
     """Build ResNet-18 with a 3x3 stem and no first pooling (He et al., CVPR 2016, section 4.2), D = 512.
 
     Args:
         in_channels: channels of the images.
         image_size: side of the images in pixels; any.
         norm: "batch" for BatchNorm, "group" for GroupNorm.
+        dropout: share of the embedding's coordinates that are dropped in training.
     """
     network = models.resnet18(weights=None)
     network.conv1 = nn.Conv2d(in_channels, 64, 3, stride=1, padding=1, bias=False)
     network.maxpool = nn.Identity()
-    network.fc = nn.Identity()
+    network.fc = nn.Dropout(dropout) if dropout else nn.Identity()
     return replace_batch_norm(network) if norm == "group" else network
 
 
