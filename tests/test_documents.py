@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,9 @@ from fedmetric.evaluation.reranking import RERANKERS
 from fedmetric.evaluation.tasks import TASKS
 from fedmetric.federation.drift import distance
 from fedmetric.federation.memory import ClientState
+from fedmetric.simulations.run_search import cells_of_trial
+from fedmetric.simulations.search import sampler_of
+from fedmetric.simulations.sweep import Sweep
 from fedmetric.training.local_update import local_update
 from fedmetric.training.site import Site
 from oracles.geometry import clusters
@@ -52,8 +56,14 @@ def test_the_commands_and_the_python_of_the_readme_run(tmp_path: Path) -> None:
 
 
 def test_the_experiments_of_the_readme_are_valid() -> None:
-    (block,) = blocks("README.md", "toml")
-    assert parse_experiment(block, "README").federation.rule.name == "fedprox"
+    experiment, search = blocks("README.md", "toml")
+    assert parse_experiment(experiment, "README").federation.rule.name == "fedprox"
+    wanted = Sweep.model_validate(tomllib.loads(search))
+    assert wanted.search is not None
+    drawn = sampler_of(wanted.search, wanted.space).draw(0, ())
+    cells = cells_of_trial(wanted, 0, drawn)
+    assert [cell.fold for cell in cells] == [0, 1, 2, 3, 4]
+    assert all(cell.experiment and cell.experiment.evaluation.on == "validation" for cell in cells)
 
 
 def test_the_guides_objective_is_complete_in_40_lines_and_learns(
