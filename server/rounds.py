@@ -131,7 +131,8 @@ def run_round(clients: Clients, plan: Plan, round: int, shared: Arrays, state: S
         shrunk += reply.metrics.get("batch_size", np.inf) < batch_size
         bytes_up += num_bytes(reply.arrays) + num_bytes(reply.extra)
     check_enough(len(cohort), failures, plan.experiment.federation.max_lost, round)
-    state, new = rule.finish(state, shared, total)
+    with one_thread():
+        state, new = rule.finish(state, shared, total)
     if rule.needs_public:
         new = distil(plan, round, new, total)
     bytes_down = len(cohort) * (num_bytes(sent) + num_bytes(broadcast)) + sum(map(num_bytes, alone.values()))

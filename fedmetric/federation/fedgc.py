@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from fedmetric.federation.base import RuleContext
-from fedmetric.federation.fedaws import joined, moved, parted
 from fedmetric.federation.proxies import ProxyRule
+from fedmetric.federation.proxy_rows import joined, moved, parted
 from fedmetric.options import Positive, Whole
 from fedmetric.registry import rules
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from fedmetric.arrays import Arrays
 from fedmetric.errors import ProtocolError
 from fedmetric.federation.base import FederationRule, LocalRound, State, Total, Update
+from fedmetric.federation.proxy_rows import joined
 
 ROWS = "proxies"
 
@@ -74,17 +76,14 @@ class ProxyRule(FederationRule):
 
     def figures(self, state: State) -> dict[str, float]:
         """Return mean and largest cosine between the proxies of different classes; see `FederationRule.figures`."""
-        rows = [rows.reshape(-1, rows.shape[-1]) for _, rows in clients_rows(state)]
-        owners = np.concatenate(
-            [np.repeat(np.arange(len(found)), found.shape[1]) + 1e6 * client for client, found in clients_rows(state)]
-            or [np.zeros(0)]
-        )
-        if len(np.unique(owners)) < 2:
+        known = {client: torch.from_numpy(rows.astype(np.float64)) for client, rows in clients_rows(state)}
+        if not known:
             return {}
-        unit = np.concatenate(rows).astype(np.float64)
-        unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-        others = owners[:, None] != owners[None, :]
-        cosines = (unit @ unit.T)[others]
+        flat, classes = joined(known)
+        unit = functional.normalize(flat, dim=1)
+        cosines = (unit @ unit.T)[classes[:, None] != classes[None, :]]
+        if not len(cosines):
+            return {}
         return {"proxy_cosine_mean": float(cosines.mean()), "proxy_cosine_max": float(cosines.max())}
 
 
