@@ -123,6 +123,7 @@ def _first_line(error: ValueError) -> str:
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Dropped = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
 Interval = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
@@ -140,6 +141,7 @@ __all__ = [
     "Annotated",
     "Count",
     "DistanceChoice",
+    "Dropped",
     "Encoders",
     "Field",
     "Fraction",

@@ -131,8 +131,7 @@ def serve(
     plan = plan_of(site)
     clients = Clients(grid, wait_for_nodes(grid, site.num_clients), window, stop)
     if start is None:
-        shared = trainer.embedder.arrays(trainer.routes.server)
-        shared |= site.starting(shared, trainer.embedder)
+        shared = site.beginning()
         start = Checkpoint(0, shared, plan.rule.init(shared), {}, experiment.fingerprint(), judge.class_hashes)
     elif keeper is not None:
         keeper.restore(start.memories)

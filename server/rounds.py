@@ -121,7 +121,11 @@ def run_round(clients: Clients, plan: Plan, round: int, shared: Arrays, state: S
         if isinstance(reply, ClientFailure):
             failures.append(reply)
             continue
-        rule.fold(total, reply)
+        try:
+            rule.fold(total, reply)
+        except ProtocolError as error:
+            failures.append(ClientFailure(reply.client, round, "reply", str(error)))
+            continue
         drift.fold(reply.arrays)
         losses.append(reply.metrics.get("loss", float("nan")))
         for name in CLIENT_DIAGNOSTICS:
@@ -133,6 +137,7 @@ def run_round(clients: Clients, plan: Plan, round: int, shared: Arrays, state: S
     check_enough(len(cohort), failures, plan.experiment.federation.max_lost, round)
     with one_thread():
         state, new = rule.finish(state, shared, total)
+        figures = rule.figures(state)
     if rule.needs_public:
         new = distil(plan, round, new, total)
     bytes_down = len(cohort) * (num_bytes(sent) + num_bytes(broadcast)) + sum(map(num_bytes, alone.values()))
@@ -141,7 +146,7 @@ def run_round(clients: Clients, plan: Plan, round: int, shared: Arrays, state: S
         new, bytes_down, bytes_up = new | measured, bytes_down + more_down, bytes_up + more_up
     return RoundOutcome(
         new, state, tuple(losses), tuple(failures), examples, int(shrunk), bytes_down, bytes_up,
-        drift.result(), {name: tuple(values) for name, values in reported.items()}, rule.figures(state),
+        drift.result(), {name: tuple(values) for name, values in reported.items()}, figures,
     )  # fmt: skip
 
 

@@ -39,6 +39,11 @@ def baseline_of(experiment: Experiment, baseline: Baseline) -> Experiment:
     if baseline == "local":
         federation["rule"] = {"name": "solo"}
     else:
+        if experiment.labelled_clients < 1:
+            raise ConfigError(
+                "--baseline central puts all images at one place, and with labelled_clients below 1 it is open which "
+                "of them would have labels; set labelled_clients to 1 for the ceiling"
+            )
         federation["rule"] = {"name": only_rule(experiment.objective) or "fedavg"}
         changes["partition"] = {"name": "iid", "clients": 1}
     return changed(experiment, changes)

@@ -119,8 +119,9 @@ def by_round(out: Path, cell: Cell, search: Search) -> dict[int, float]:
         return {}
     found = {}
     for event in RunFolder(out / cell.folder).events():
-        if event["event"] == "evaluation" and (value := figure(event["scores"], search)) is not None:
-            found[int(event["round"])] = value
+        score = event["scores"].get(search.metric) if event["event"] == "evaluation" else None
+        if score is not None and score["mean"] is not None:  # some scores are measured at the end only
+            found[int(event["round"])] = float(score["mean"])
     return found
 
 

@@ -36,6 +36,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fedmetric.config import Experiment, load_experiment
 from fedmetric.errors import ConfigError
+from fedmetric.models.start import with_the_hash_of_its_start
 from fedmetric.registry import nearest
 from fedmetric.runs import RunFolder
 from fedmetric.simulations.search import Dimension, Search
@@ -75,6 +76,8 @@ class Sweep(BaseModel):
             raise ValueError("a search draws its own cells; leave out axes and rows, or leave out search")
         if self.search and self.report:
             raise ValueError("a search never sees the held-out classes; leave out report")
+        if self.search and self.search.prune and self.search.sampler == "random":
+            raise ValueError("search.prune needs a sampler that compares trials; use sampler = 'optuna'")
         if self.search and self.search.prune and len(self.seeds) * max(1, self.folds) > 1:
             raise ValueError("search.prune stops a trial by its only run; use one seed and no folds, or prune = false")
         return self
@@ -139,6 +142,18 @@ def load_sweep(source: Path) -> Sweep:
         raise ConfigError(f"{path}: not a sweep: {error}") from error
 
 
+def with_seeds(sweep: Sweep, count: int) -> Sweep:
+    """Return a sweep with seeds 1 to `count`.
+
+    Raises:
+        ConfigError: it cannot have several.
+    """
+    try:
+        return Sweep.model_validate(sweep.model_dump() | {"seeds": tuple(range(1, count + 1))})
+    except ValidationError as error:
+        raise ConfigError(f"--seeds {count}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
+
+
 def cells_of(sweep: Sweep) -> list[Cell]:
     """Build every cell: rows, then axes in their order, then seeds; two cells of one name are refused.
 
@@ -169,7 +184,7 @@ def cells_with(sweep: Sweep, labels: tuple[str, ...], overrides: Sequence[str]) 
         ]  # fmt: skip
         try:
             experiment = load_experiment(sweep.base, [*sweep.set, *overrides, *folds, f"seed={seed}"])
-            found.append(Cell(labels, seed, experiment, fold=fold))
+            found.append(Cell(labels, seed, with_the_hash_of_its_start(experiment), fold=fold))
         except ConfigError as error:
             found.append(Cell(labels, seed, None, str(error), fold))
     return found

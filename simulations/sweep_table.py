@@ -8,25 +8,32 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from fedmetric.report.tables import TITLES
+from fedmetric.report.tables import title_of
 from fedmetric.simulations.sweep import Cell, summary_of
 
-COLUMNS = ("fewshot_5w1s", "fewshot_20w1s", "recall@1", "map@r")
+COLUMNS = (
+    "fewshot_5w1s", "fewshot_20w1s", "recall@1", "map@r", "verification_auc", "verification_eer",
+    "verification_tar@1%", "cmc@1", "nmi",
+)  # fmt: skip
+"""Scores that a table shows, as far as the runs have them."""
 
 
-def sweep_table(cells: Sequence[Cell], out: Path, columns: Sequence[str] = COLUMNS) -> str:
+def sweep_table(cells: Sequence[Cell], out: Path, columns: Sequence[str] = ()) -> str:
     """Write the table; with several runs of a cell, their mean, the half-width of its 95 % interval by Student's t over
     runs, and the smallest and largest. There is no column for the best.
 
     Args:
         cells: of a sweep, some of which may not be done.
         out: folder of the sweep.
-        columns: names of scores.
+        columns: names of scores; by default those of `COLUMNS` that some run has.
     """
+    if not columns:
+        measured = [summary["evaluation"]["trained"] for cell in cells if (summary := summary_of(out, cell))]
+        columns = [name for name in COLUMNS if any(name in scores for scores in measured)] or list(COLUMNS[:4])
     seeds: dict[tuple[str, ...], list[Cell]] = {}
     for cell in cells:
         seeds.setdefault(cell.labels, []).append(cell)
-    head = ["cell", *(TITLES.get(name, name) for name in columns), "rank", "seconds", "runs"]
+    head = ["cell", *(title_of(name) for name in columns), "rank", "seconds", "runs"]
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     notes = []
     for labels, group in seeds.items():

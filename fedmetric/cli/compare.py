@@ -64,12 +64,13 @@ def distances_of(folder: Path, paths: Sequence[Path], invert: bool | None) -> tu
     from fedmetric.errors import DataError
     from fedmetric.export import find_model, load_model
     from fedmetric.networks.siamese import SiameseNetwork
-    from fedmetric.registry import distances
+    from fedmetric.registry import distances, sources
     from fedmetric.training.batches import to_tensor
 
     model = load_model(find_model(folder))
     if invert is None:
-        invert = bool(model.experiment.data.options().get("invert", False))
+        data = model.experiment.data
+        invert = bool(data.options().get("invert", sources[data.name].traits.get("inverts", False)))
     decoded = []
     for path in paths:
         try:

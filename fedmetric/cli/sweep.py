@@ -23,19 +23,22 @@ def sweep(
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, help="Run every cell with seeds 1 to N, in place of the file's.")
     ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option("--column", help="A score to show, such as recall@1; repeat it for several.")
+    ] = None,
     only_table: Annotated[bool, typer.Option("--table", help="Run nothing; print the table of what is done.")] = False,
 ) -> None:
     """Run every cell of a sweep that is not done yet, then print the table of all; give it again to go on."""
     from fedmetric.errors import FedmetricError
     from fedmetric.simulations.engines.processes import default_workers
     from fedmetric.simulations.run_search import run_search
-    from fedmetric.simulations.sweep import Cell, Sweep, cells_of, check_classes_untouched, load_sweep, run_sweep
-    from fedmetric.simulations.sweep_table import sweep_table
+    from fedmetric.simulations.sweep import Cell, cells_of, check_classes_untouched, load_sweep, run_sweep, with_seeds
+    from fedmetric.simulations.sweep_table import COLUMNS, sweep_table
 
     use_data(data)
     wanted = load_sweep(file)
     if seeds:
-        wanted = Sweep.model_validate(wanted.model_dump() | {"seeds": tuple(range(1, seeds + 1))})
+        wanted = with_seeds(wanted, seeds)
     folder = out or Path("runs") / file.stem
     failed: list[Cell] = []
     if wanted.search:
@@ -49,7 +52,8 @@ def sweep(
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the runs: each has one worker
         with signals_end_the_run():
             failed = run_sweep(cells, folder, jobs or default_workers(), _tell)
-    table = sweep_table(cells, folder)
+    wanted_columns = column or ([*COLUMNS[2:4], wanted.search.metric] if wanted.search else [])
+    table = sweep_table(cells, folder, list(dict.fromkeys(wanted_columns)))
     if folder.is_dir():
         (folder / "table.md").write_text(table, encoding="utf-8")
     print(table, end="")

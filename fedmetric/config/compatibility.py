@@ -35,6 +35,16 @@ def _parts(objective: Component) -> list[Mapping[str, Any]]:
     return [{"name": part} if isinstance(part, str) else part for part in getattr(objective, "parts", ())]
 
 
+def learns_without_labels(objective: Component) -> bool:
+    """Return whether a client without any label has something to learn in every round."""
+    parts = parts_of(objective)
+    if not parts:
+        return not objectives[objective.name].traits.get("needs_labels", False)
+    free = [not objectives[name].traits.get("needs_labels", False) for name in parts]
+    rows = [stage["weights"] for stage in getattr(objective, "stages", ())] or [getattr(objective, "weights", ())]
+    return all(any(weight for weight, one in zip(row, free, strict=True) if one) for row in rows)
+
+
 def only_rule(objective: Component) -> str:
     """Return the only rule that an objective, or a part of it, works under; "" for any."""
     named = (objectives[name].traits.get("rule") for name in (objective.name, *parts_of(objective)))

@@ -15,7 +15,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fedmetric.config.choice import choice
-from fedmetric.config.compatibility import misfit, parts_of
+from fedmetric.config.compatibility import learns_without_labels, misfit, parts_of
 from fedmetric.options import Annotated, Count, Fraction, NonNegative, Positive, Whole
 from fedmetric.registry import Component, backbones, objectives, partitioners, rules, samplers, sources, views
 
@@ -242,11 +242,11 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _clients_without_labels_have_something_to_learn(self) -> Self:
-        traits = objectives[self.objective.name].traits
-        if self.labelled_clients < 1 and traits.get("needs_labels") and not traits.get("composite"):
+        if self.labelled_clients < 1 and not learns_without_labels(self.objective):
             raise ValueError(
-                f"objective '{self.objective.name}' learns from labels only, so clients without labels cannot train: "
-                "set labelled_clients to 1, or use objective 'hybrid' with a part that needs no labels"
+                f"objective '{self.objective.name}' learns from labels only, in some rounds at least, so clients "
+                "without labels cannot train: set labelled_clients to 1, or use objective 'hybrid' with a part that "
+                "needs no labels and has a weight above 0 in every stage"
             )
         return self
 
@@ -277,6 +277,11 @@ class Experiment(Section):
         return tomli_w.dumps(self.resolved())
 
     def fingerprint(self) -> str:
-        """Return the sha256 of the resolved experiment without its name, as 64 hex digits."""
+        """Return the sha256 of the resolved experiment, as 64 hex digits.
+
+        Without its name, and without the place of the weights it starts from where their own sha256 is in it.
+        """
         content = {key: value for key, value in self.resolved().items() if key != "name"}
+        if self.start.sha256:
+            content["start"] = content["start"] | {"weights": ""}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -107,7 +107,12 @@ class Source(ABC):
     """A place that images come from.
 
     Subclasses take `root` (the folder under which the user keeps data sets, or None), then keyword-only options.
+
+    Attributes:
+        inverts: whether files of dark ink on white are read as white ink on black, always.
     """
+
+    inverts: bool = False
 
     def __init__(self, root: Path | None) -> None:
         self.root = root

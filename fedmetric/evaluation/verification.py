@@ -4,7 +4,8 @@ AUC, EER and TAR at a FAR are read from one curve over all pairs (`roc`). The ac
 Ramesh, T. Berg, E. Learned-Miller, "Labeled Faces in the Wild", technical report 07-49, University of Massachusetts,
 2007: the threshold for each of ten folds is chosen on the others, and no identity stands in two folds.
 Differences: the pairs of a fold are all (drawn) pairs inside its classes and not a published list, so genuine and
-impostor pairs, of which that list has as many, weigh half each here; pairs across two folds are left out.
+impostor pairs, of which that list has as many, weigh half each here; a fold is tested
+on the pairs inside it, and its threshold is chosen on all pairs without an image of it.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ own classes apart, and the server corrects the proxies by a softmax in which eac
 the classes of all other clients as negatives.
 
 Differences: rows have unit length and move along the sphere, the softmax has a scale, and there may be several steps.
+The loss is the sum over rows, so that what a row moves does not depend on how many there are.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ class FedGC(ProxyRule):
     requires = ("proxies",)
     shares = "weights, and a row or several for each class of the client, without names"
 
-    def __init__(self, context: RuleContext, *, step: Positive = 0.1, steps: Whole = 1, scale: Positive = 16.0) -> None:
+    def __init__(
+        self, context: RuleContext, *, step: Positive = 0.005, steps: Whole = 10, scale: Positive = 16.0
+    ) -> None:
         """Set the correction.
 
         Args:
@@ -51,7 +54,7 @@ class FedGC(ProxyRule):
 
 
 def cross_softmax(rows: Tensor, owners: Tensor, scale: float) -> Tensor:
-    """Average over rows -log of the share of the row's own, fixed copy against the rows of other clients.
+    """Sum over rows -log of the share of the row's own, fixed copy against the rows of other clients.
 
     Args:
         rows: (R, D) float, unit norm.
@@ -60,4 +63,4 @@ def cross_softmax(rows: Tensor, owners: Tensor, scale: float) -> Tensor:
     """
     own = (rows * rows.detach()).sum(dim=1, keepdim=True)
     others = (rows @ rows.T).masked_fill(owners[:, None] == owners[None, :], float("-inf"))
-    return -functional.log_softmax(scale * torch.cat([own, others], dim=1), dim=1)[:, 0].mean()
+    return -functional.log_softmax(scale * torch.cat([own, others], dim=1), dim=1)[:, 0].sum()

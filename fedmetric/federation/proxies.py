@@ -14,6 +14,8 @@ from fedmetric.federation.base import FederationRule, LocalRound, State, Total, 
 from fedmetric.federation.proxy_rows import joined
 
 ROWS = "proxies"
+BLOCK = 512
+"""Rows compared with all others at a time."""
 
 
 class ProxyRule(FederationRule):
@@ -48,7 +50,14 @@ class ProxyRule(FederationRule):
         return ()
 
     def fold(self, total: Total, update: Update) -> None:
-        """Add the weights, and set the rows aside; see `FederationRule.fold`."""
+        """Add the weights, and set the rows aside; see `FederationRule.fold`.
+
+        Raises:
+            ProtocolError: the rows have other sizes than those of the clients before.
+        """
+        first = next(iter(total.collected.values()), update.extra)[ROWS].shape[1:]
+        if update.extra[ROWS].shape[1:] != first:
+            raise ProtocolError(f"the proxies have rows of {update.extra[ROWS].shape[1:]}, other clients' of {first}")
         total.weights.fold(update.arrays, self.weight(update))
         total.collected[update.client] = update.extra
 
@@ -81,10 +90,13 @@ class ProxyRule(FederationRule):
             return {}
         flat, classes = joined(known)
         unit = functional.normalize(flat, dim=1)
-        cosines = (unit @ unit.T)[classes[:, None] != classes[None, :]]
-        if not len(cosines):
-            return {}
-        return {"proxy_cosine_mean": float(cosines.mean()), "proxy_cosine_max": float(cosines.max())}
+        total, count, largest = 0.0, 0, -1.0
+        for part, own in zip(torch.split(unit, BLOCK), torch.split(classes, BLOCK), strict=True):
+            cosines = (part @ unit.T)[own[:, None] != classes[None, :]]
+            if len(cosines):
+                total, count = total + float(cosines.sum()), count + len(cosines)
+                largest = max(largest, float(cosines.max()))
+        return {"proxy_cosine_mean": total / count, "proxy_cosine_max": largest} if count else {}
 
 
 def clients_rows(state: State) -> Iterator[tuple[int, np.ndarray]]:

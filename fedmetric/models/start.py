@@ -55,8 +55,7 @@ def with_the_hash_of_its_start(experiment: Experiment) -> Experiment:
     """
     if not experiment.start.weights:
         return experiment
-    place = file_of(experiment.start)
-    start = experiment.start.model_copy(update={"weights": str(place.resolve()), "sha256": sha256_of_file(place)})
+    start = experiment.start.model_copy(update={"sha256": sha256_of_file(file_of(experiment.start))})
     return experiment.model_copy(update={"start": start})
 
 
@@ -78,7 +77,7 @@ def starting_weights(settings: Start, backbone: Mapping[str, np.ndarray]) -> Arr
         arrays = load_arrays(place)
     except FedmetricError as error:
         raise ConfigError(f"start.weights: {error}") from error
-    given = {name if name.startswith((PREFIX, *HEADS)) else PREFIX + name: array for name, array in arrays.items()}
+    given = {PREFIX + name if PREFIX + name in backbone else name: array for name, array in arrays.items()}
     missing = sorted(set(backbone) - set(given))
     strange = sorted(name for name in set(given) - set(backbone) if not name.startswith(HEADS))
     if missing or strange:

@@ -23,6 +23,7 @@ class ArcFace(ProxyObjective):
     groups = ("proxies",)
     private = ("proxies",)
     min_batch = 1
+    min_classes = 2
 
     def __init__(
         self,

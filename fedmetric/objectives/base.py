@@ -57,6 +57,7 @@ class Objective(nn.Module, ABC):
         private: those of them that never leave the client: queues, centres, running sums.
         target_policy: what happens to the momentum copy between rounds by default; "" where there is none. "local"
             keeps it at the client, "reset" copies the received weights into it, "aggregate" shares and averages it.
+        min_classes: fewest classes that a client needs for the loss to teach anything.
         min_batch: fewest images in a batch that the loss is defined on.
         rule: the only federation rule that it works under; "" for any.
         composite: whether it is made of the objectives that its option `parts` names.
@@ -69,6 +70,7 @@ class Objective(nn.Module, ABC):
     groups: tuple[str, ...] = ()
     private: tuple[str, ...] = ()
     target_policy: TargetPolicy | Literal[""] = ""
+    min_classes: int = 0
     min_batch: int = 2
     rule: str = ""
     composite: bool = False
@@ -119,6 +121,23 @@ class Objective(nn.Module, ABC):
     def contributing(self, batch: Batch) -> int:
         """Count the images of a batch that the loss learns from: what the client is weighed by in the average."""
         return len(batch.views[0])
+
+    def check_classes(self, client: int, num_classes: int) -> None:
+        """Refuse a client with fewer classes than `min_classes`.
+
+        Args:
+            client: index of the data partition, for the message.
+            num_classes: classes that the client's labelled images have.
+
+        Raises:
+            ConfigError: says what to change.
+        """
+        if num_classes < self.min_classes:
+            raise ConfigError(
+                f"client {client} has {num_classes} classes, and the objective needs at least {self.min_classes} to "
+                "tell apart; give every client more classes (partition), or use objective 'positive-cosine' with "
+                "federation.rule 'fedaws', which is made for one class at a client"
+            )
 
     def check_client(self, client: int, num_images: int, batch_size: int) -> None:
         """Refuse a client that this objective cannot train on.

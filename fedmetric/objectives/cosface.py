@@ -24,6 +24,7 @@ class CosFace(ProxyObjective):
     groups = ("proxies",)
     private = ("proxies",)
     min_batch = 1
+    min_classes = 2
 
     def __init__(
         self,

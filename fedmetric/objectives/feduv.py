@@ -65,6 +65,7 @@ class FedUV(Objective):
     groups = ("matrix", "words")
     private = ("words",)
     min_batch = 1
+    min_classes = 1
 
     def __init__(self, embedding_dim: int, num_classes: int, *, code_bits: Count = 9, id_bits: Whole = 5) -> None:
         """Build the code matrix A.

@@ -80,9 +80,10 @@ class Hybrid(Objective):
 
     def meet(self, client: int, backbone: nn.Module, batches: Iterable[Batch], generator: Generator) -> None:
         """Introduce every part, with one pass over the batches between them; see `Objective.meet`."""
-        drawn = list(batches)
+        meeting = [part for part in self.parts.values() if part.needs_classes]
+        shown = list(batches) if len(meeting) > 1 else batches
         for part in self.parts.values():
-            part.meet(client, backbone, drawn, generator)
+            part.meet(client, backbone, shown if part in meeting else (), generator)
 
     def weigh(self, weights: Tensor) -> None:
         """Let the parts that hold something for each class weigh; see `Objective.weigh`."""
@@ -127,7 +128,10 @@ class Hybrid(Objective):
             part.after_step(backbone, progress)
 
     def check_client(self, client: int, num_images: int, batch_size: int) -> None:
-        """Ask every part that has something to do at the client; see `Objective.check_client`."""
+        """Ask every part that has something to do at the client; see `Objective.check_client`.
+
+        Nothing is asked of the number of classes (`min_classes` is 0): a part that learns nothing leaves the others.
+        """
         for part in self.parts.values():
             if self.num_classes or not part.needs_classes:
                 part.check_client(client, num_images, batch_size)

@@ -25,6 +25,7 @@ class NormSoftmax(ProxyObjective):
     groups = ("proxies",)
     private = ("proxies",)
     min_batch = 1
+    min_classes = 2
 
     def __init__(
         self, embedding_dim: int, num_classes: int, *, temperature: Positive = 0.05, label_smoothing: Fraction = 0.0

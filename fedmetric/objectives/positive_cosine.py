@@ -43,7 +43,7 @@ class PositiveCosine(ProxyObjective):
     groups = ("proxies",)
     private = ("proxies",)
     min_batch = 1
-    needs_negatives = False
+    min_classes = 1
 
     def __init__(self, embedding_dim: int, num_classes: int, *, margin: Fraction = 0.9) -> None:
         """Build the loss.

@@ -17,7 +17,6 @@ from pytorch_metric_learning.reducers import ClassWeightedReducer
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from fedmetric.errors import ConfigError
 from fedmetric.objectives.base import Batch, Objective
 from fedmetric.objectives.labelled import keep_labelled, zero_of
 
@@ -25,11 +24,7 @@ SPREAD = 0.1
 
 
 class ProxyObjective(Objective):
-    """A loss of pytorch-metric-learning that holds proxies.
-
-    Attributes:
-        needs_negatives: whether one class alone leaves nothing to learn.
-    """
+    """A loss of pytorch-metric-learning that holds proxies."""
 
     num_views = 1
     needs_labels = True
@@ -37,7 +32,7 @@ class ProxyObjective(Objective):
     groups = ("proxies",)
     private = ("proxies",)
     min_batch = 1
-    needs_negatives: bool = True
+    min_classes = 2
 
     def __init__(self, loss: nn.Module, weight: str, num_classes: int, centres: int = 1, columns: bool = False) -> None:
         """Take over a loss.
@@ -98,16 +93,6 @@ class ProxyObjective(Objective):
         """Count the labelled images; see `Objective.contributing`."""
         assert batch.labels is not None
         return int((batch.labels >= 0).sum())
-
-    def check_client(self, client: int, num_images: int, batch_size: int) -> None:
-        """Refuse a client whose only class cannot be told from another; see `Objective.check_client`."""
-        super().check_client(client, num_images, batch_size)
-        if self.needs_negatives and self.num_classes == 1:
-            raise ConfigError(
-                f"client {client} has one class or none, and this loss learns only from telling classes apart; give "
-                "every client more classes (partition), or use objective 'positive-cosine' with federation.rule "
-                "'fedaws', which is made for one class at a client"
-            )
 
 
 @torch.no_grad()

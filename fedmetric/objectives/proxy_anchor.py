@@ -24,6 +24,7 @@ class ProxyAnchor(ProxyObjective):
     groups = ("proxies",)
     private = ("proxies",)
     min_batch = 1
+    min_classes = 2
 
     def __init__(
         self, embedding_dim: int, num_classes: int, *, margin: NonNegative = 0.1, scale: Positive = 32.0

@@ -26,6 +26,7 @@ class ProxyNCA(ProxyObjective):
     groups = ("proxies",)
     private = ("proxies",)
     min_batch = 1
+    min_classes = 2
 
     def __init__(self, embedding_dim: int, num_classes: int, *, scale: Positive = 9.0) -> None:
         """Build the loss of pytorch-metric-learning.

@@ -26,6 +26,7 @@ class SoftTriple(ProxyObjective):
     groups = ("proxies",)
     private = ("proxies",)
     min_batch = 1
+    min_classes = 2
 
     def __init__(
         self,

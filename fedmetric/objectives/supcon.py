@@ -29,6 +29,7 @@ class SupCon(Objective):
     """
 
     needs_labels = True
+    min_classes = 2
     groups = ("projector",)
 
     def __init__(

@@ -93,6 +93,15 @@ class Site:
         """The indices of every client's images, int64."""
         return partition(self.experiment.partition, self.training_images, self.experiment.seed)
 
+    def beginning(self) -> Arrays:
+        """Return the server's weights before the first round."""
+        embedder = self.trainer.embedder
+        started = self.starting(embedder.layout.of("backbone"), embedder)
+        if started:
+            embedder.load(started, started, "start.weights")
+            embedder.objective.reset_target(embedder.backbone)  # a target that is shared starts as the network does
+        return embedder.arrays(self.trainer.routes.server)
+
     def starting(self, names: Collection[str], embedder: Embedder) -> Arrays:
         """Return those of a network's tensors that the experiment starts from a file; none without such a file.
 
@@ -128,8 +137,14 @@ class Site:
     @cached_property
     def _with_labels(self) -> set[int]:
         """The clients that train with labels."""
+        share = self.experiment.labelled_clients
+        count = round(share * self.num_clients)
+        if share and not count:
+            raise ConfigError(
+                f"labelled_clients = {share:g} of {self.num_clients} clients is none; raise it, or set it to 0"
+            )
         order = numpy_generator(self.experiment.seed, "labelled clients").permutation(self.num_clients)
-        return set(order[: round(self.experiment.labelled_clients * self.num_clients)].tolist())
+        return set(order[:count].tolist())
 
     def _labels_of(self, client: int) -> np.ndarray:
         labels = self.training_images.labels[self.parts[client]]
@@ -210,4 +225,6 @@ class Site:
                     f"client {client} has batches of {size}, too few for the statistics of BatchNorm; give every "
                     "client more images (partition), or set federation.norm to 'group_norm'"
                 )
-            self.trainer_of(client).embedder.objective.check_client(client, len(part), size)
+            objective, labels = self.trainer_of(client).embedder.objective, self._labels_of(client)
+            objective.check_client(client, len(part), size)
+            objective.check_classes(client, len(np.unique(labels[labels >= 0])) * self.trainer.views.num_variants)

@@ -53,7 +53,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     lacking = saved(tmp_path, {name: array for name, array in arrays.items() if name != first})
     with pytest.raises(ConfigError, match=f"1 tensors are missing .'{first}'.*choose the model that the file was made"):
         starting_weights(lacking, arrays)
-    with pytest.raises(ConfigError, match=r"1 are not the model's \['backbone.more'\]"):
+    with pytest.raises(ConfigError, match=r"1 are not the model's \['more'\]"):
         starting_weights(saved(tmp_path, arrays | {"more": np.ones(1)}), arrays)
     with pytest.raises(ConfigError, match=rf"{first} is \(1, 2\), the model has"):
         starting_weights(saved(tmp_path, arrays | {first: np.ones((1, 2), np.float32)}), arrays)

@@ -229,10 +229,10 @@ class Blind:
     def inspect(self, shared: Arrays) -> dict[str, float]:
         return {}
 
-    def measure(self, shared: Arrays, transfer: bool) -> tuple[Scores, Scores]:
+    def measure(self, shared: Arrays, full: bool) -> tuple[Scores, Scores]:
         return {}, {}
 
-    def measure_clients(self, memories: Mapping[int, Arrays], transfer: bool) -> dict[int, Scores]:
+    def measure_clients(self, memories: Mapping[int, Arrays], full: bool) -> dict[int, Scores]:
         return {client: {} for client in memories}
 
 

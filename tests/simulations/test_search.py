@@ -14,11 +14,12 @@ from fedmetric.config import load_experiment
 from fedmetric.errors import ConfigError, DataError
 from fedmetric.runs import RunFolder
 from fedmetric.simulations import run_search as module
+from fedmetric.simulations.launch import start_run
 from fedmetric.simulations.run_search import CHOSEN, run_search
 from fedmetric.simulations.search import Dimension, RandomSampler, Search, Trial, label_of_trial, sampler_of
-from fedmetric.simulations.sweep import Cell, Sweep, cells_of, check_classes_untouched
+from fedmetric.simulations.sweep import Cell, Sweep, cells_of, check_classes_untouched, with_seeds
 from fedmetric.simulations.sweep_table import sweep_table
-from tiny import TINY
+from tiny import TINY, tiny
 
 LR = {"low": 1e-4, "high": 1e-2, "log": True}
 SPACE: dict[str, Any] = {"local.lr": LR, "objective.temperature": {"values": [0.1, 0.2]}}
@@ -148,7 +149,8 @@ def test_a_trial_below_the_median_of_the_others_is_hopeless() -> None:
         ({"space": {}}, "a search needs both tables, search and space"),
         ({"rows": [{"name": "a"}]}, "a search draws its own cells; leave out axes and rows"),
         ({"report": True}, "a search never sees the held-out classes; leave out report"),
-        ({"search": {"prune": True}, "folds": 3}, "use one seed and no folds"),
+        ({"search": {"sampler": "optuna", "prune": True}, "folds": 3}, "use one seed and no folds"),
+        ({"search": {"prune": True}}, "search.prune needs a sampler that compares trials; use sampler = 'optuna'"),
         ({"space": {"local.lr": {"low": 2, "high": 1}}}, "give either values, or low and high with low below high"),
         ({"space": {"local.lr": {"values": [1], "low": 1, "high": 2}}}, "give either values, or low and high"),
         ({"space": {"local.lr": {"low": 0, "high": 2, "log": True}}}, "log needs low and high above 0"),
@@ -206,3 +208,28 @@ def test_a_sweep_that_would_use_a_class_that_its_base_holds_out_is_refused_by_na
 def test_a_trial_is_called_by_what_it_drew() -> None:
     drawn = {"local.lr": 0.00123456, "objective.temperature": 0.1, "views": "glyphs", "x.y": [1, 2]}
     assert label_of_trial(7, drawn) == "trial 007 lr=0.00123 temperature=0.1 views=glyphs y=[1, 2]"
+
+
+def test_several_seeds_of_a_search_that_stops_trials_are_refused(base: str) -> None:
+    wanted = sweep(base, search={"sampler": "optuna", "prune": True})
+    assert with_seeds(sweep(base), 3).seeds == (1, 2, 3)
+    with pytest.raises(ConfigError, match="--seeds 3: search.prune stops a trial by its only run"):
+        with_seeds(wanted, 3)
+
+
+def test_a_search_runs_for_real_on_a_score_that_is_measured_at_the_end_from_weights_of_another_run(
+    base: str, tmp_path: Path
+) -> None:
+    first = tiny("federation.rounds=1", "evaluation.every=0")
+    start_run(first, tmp_path / "first", lambda event: None, workers=1)
+    wanted = sweep(
+        base,
+        set=[*VALIDATION, "federation.rounds=2", f'start.weights="{tmp_path / "first"}"'],
+        search={"trials": 2, "metric": "linear_accuracy"},
+    )
+    cells, failed = run_search(wanted, tmp_path / "out", 2, print)
+    assert failed == []
+    assert "linear_accuracy" in (tmp_path / "out" / CHOSEN).read_text()
+    again, _ = run_search(wanted, tmp_path / "out", 2, print, only_done=True)
+    assert [cell.folder for cell in again] == [cell.folder for cell in cells]
+    assert "linear probe" in sweep_table(cells, tmp_path / "out", ["linear_accuracy"])

@@ -78,8 +78,37 @@ def test_some_clients_can_be_without_labels(small: Small) -> None:
     half = site_of(parse_experiment(text, "half", IID))
     labelled = [bool((half.images_of(client).labels >= 0).any()) for client in range(4)]
     assert sorted(labelled) == [False, False, True, True]
-    with pytest.raises(ConfigError, match="objective 'proxy-nca' learns from labels only, so clients without labels"):
-        small("objective=proxy-nca", "labelled_clients=0.5")
+    with pytest.raises(ConfigError, match=r"labelled_clients = 0.1 of 4 clients is none; raise it, or set it to 0"):
+        site_of(parse_experiment(text, "half", [*IID, "labelled_clients=0.1"])).images_of(0)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        '"proxy-nca"',
+        '{ name = "hybrid", parts = ["supcon", "triplet"] }',
+        '{ name = "hybrid", parts = ["simclr", "supcon"], weights = [0, 1] }',
+        '{ name = "hybrid", parts = ["simclr", "supcon"], stages = [{ rounds = 1, weights = [1, 0] }, '
+        "{ rounds = 1, weights = [0, 1] }] }",
+    ],
+)
+def test_clients_without_labels_must_have_something_to_learn_in_every_round(objective: str) -> None:
+    with pytest.raises(ConfigError, match="learns from labels only, in some rounds at least"):
+        parse_experiment(f"objective = {objective}\nlabelled_clients = 0.5")
+
+
+@pytest.mark.parametrize(
+    ("objective", "classes", "fewest"), [("triplet", 1, 2), ("quadruplet", 2, 3), ("arcface", 1, 2)]
+)
+def test_clients_with_too_few_classes_to_tell_apart_are_refused_before_training(
+    objective: str, classes: int, fewest: int
+) -> None:
+    many = {1: 12, 2: 6}[classes]
+    partition = f'partition={{name="classes-per-client", clients={many}, classes={classes}}}'
+    text = "image_size = 16\nmodel = { width = 4 }\nlocal = { batch_size = 4 }"
+    site = site_of(parse_experiment(text, "few", [partition, f'objective={{name="{objective}"}}']))
+    with pytest.raises(ConfigError, match=f"client 0 has {classes} classes, and the objective needs at least {fewest}"):
+        site.check_clients()
 
 
 @pytest.mark.parametrize("client", [-1, 4, 99])

@@ -27,6 +27,8 @@ class Omniglot(Source):
     in another alphabet, so 600) and "mixed" (drawer numbers 1 to 20 over all alphabets, which mixes people).
     """
 
+    inverts = True
+
     def __init__(self, root: Path | None, *, train: tuple[str, ...] = (), unseen: tuple[str, ...] = ()) -> None:
         """Choose the split.
 

@@ -13,7 +13,7 @@ from typing import Literal
 from torch import nn
 
 from fedmetric.models.norms import norm_layer
-from fedmetric.options import Count, Fraction
+from fedmetric.options import Count, Dropped
 from fedmetric.registry import backbones
 
 
@@ -24,7 +24,7 @@ def conv4(
     *,
     width: Count = 64,
     norm: Literal["batch", "group"] = "batch",
-    dropout: Fraction = 0.0,
+    dropout: Dropped = 0.0,
 ) -> nn.Module:
     """Build four blocks of 3x3 convolution, norm, 2x2 max pooling and ReLU, flattened.
 

@@ -10,13 +10,13 @@ from torchvision import models
 
 from fedmetric.errors import ConfigError
 from fedmetric.models.norms import replace_batch_norm
-from fedmetric.options import Fraction
+from fedmetric.options import Dropped
 from fedmetric.registry import backbones, nearest
 
 
 @backbones.register("resnet18")
 def resnet18(
-    in_channels: int, image_size: int, *, norm: Literal["batch", "group"] = "batch", dropout: Fraction = 0.0
+    in_channels: int, image_size: int, *, norm: Literal["batch", "group"] = "batch", dropout: Dropped = 0.0
 ) -> nn.Module:
     """Build ResNet-18 with a 3x3 stem and no first pooling (He et al., CVPR 2016, section 4.2), D = 512.
 
