@@ -57,9 +57,13 @@ def test_all_proxy_objectives_are_tested_here() -> None:
 def test_the_loss_is_that_of_the_loops(
     name: str, options: dict[str, Any], loops: Callable[..., float], arguments: tuple[float, ...], labels: list[int]
 ) -> None:
+    """In single precision as it is trained; in double precision, which only rounding tells apart, to 1e-6."""
     objective, points = build(name, **options), cloud(6, 4, 2)
     expected = loops(points.tolist(), labels, objective.rows().tolist(), *arguments)
     assert loss_of(objective, points, labels).item() == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    exact = objective.double().proxies(points.double(), torch.tensor(labels))
+    expected = loops(points.double().tolist(), labels, objective.rows().tolist(), *arguments)
+    assert exact.item() == pytest.approx(expected, rel=0, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
