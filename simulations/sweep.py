@@ -217,8 +217,9 @@ def check_classes_untouched(sweep: Sweep, cells: Sequence[Cell]) -> None:
     if sweep.report:
         return
     base = load_experiment(sweep.base)
-    held_out = Site(base).dataset.held_out.present_classes()
-    for data in {cell.experiment.data for cell in cells if cell.experiment and cell.experiment.data != base.data}:
+    others = {cell.experiment.data for cell in cells if cell.experiment and cell.experiment.data != base.data}
+    held_out = Site(base).dataset.held_out.present_classes() if others else ()
+    for data in others:
         used = Site(base.model_copy(update={"data": data})).dataset.train.present_classes()
         check_disjoint(used, held_out, f"{sweep.base}, which the sweep tunes")
 

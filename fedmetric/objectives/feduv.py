@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from fedmetric.errors import ConfigError
 from fedmetric.objectives.base import Batch, Objective
-from fedmetric.objectives.labelled import keep_labelled, zero_of
+from fedmetric.objectives.labelled import count_labelled, keep_labelled, zero_of
 from fedmetric.options import Count, Whole
 from fedmetric.registry import objectives
 
@@ -112,8 +112,7 @@ class FedUV(Objective):
 
     def contributing(self, batch: Batch) -> int:
         """Count the labelled images; see `Objective.contributing`."""
-        assert batch.labels is not None
-        return int((batch.labels >= 0).sum())
+        return count_labelled(batch)
 
     def check_client(self, client: int, num_images: int, batch_size: int) -> None:
         """Refuse a client or a class without a codeword of its own; see `Objective.check_client`."""

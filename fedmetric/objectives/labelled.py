@@ -15,6 +15,13 @@ def keep_labelled(batch: Batch) -> tuple[tuple[Tensor, ...], Tensor]:
     return tuple(view[rows] for view in batch.views), batch.labels[rows]
 
 
+def count_labelled(batch: Batch, min_classes: int = 0) -> int:
+    """Count the images that have a label, or 0 where they are of fewer classes than `min_classes`."""
+    assert batch.labels is not None, "an objective that needs labels is given them"
+    labels = batch.labels[batch.labels >= 0]
+    return len(labels) if len(torch.unique(labels)) >= min_classes else 0
+
+
 def zero_of(*modules: nn.Module) -> Tensor:
     """Return a loss of 0 whose gradient is 0, not None, for every trainable weight of the modules."""
     weights = (weight for module in modules for weight in module.parameters() if weight.requires_grad)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fedmetric.distances.base import PairDistance
 from fedmetric.miners.base import Indices
 from fedmetric.objectives.base import Batch, Objective
-from fedmetric.objectives.labelled import keep_labelled, zero_of
+from fedmetric.objectives.labelled import count_labelled, keep_labelled, zero_of
 from fedmetric.options import chosen_distance, chosen_miner
 from fedmetric.registry import distances, miners
 
@@ -67,8 +67,7 @@ class PairObjective(Objective):
 
     def contributing(self, batch: Batch) -> int:
         """Count the labelled images, or 0 where they are of too few classes; see `Objective.contributing`."""
-        _, labels = keep_labelled(batch)
-        return len(labels) if len(torch.unique(labels)) >= self.min_classes else 0
+        return count_labelled(batch, self.min_classes)
 
 
 class MinedObjective(PairObjective):

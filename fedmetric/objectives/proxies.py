@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from fedmetric.objectives.base import Batch, Objective
-from fedmetric.objectives.labelled import keep_labelled, zero_of
+from fedmetric.objectives.labelled import count_labelled, keep_labelled, zero_of
 
 SPREAD = 0.1
 
@@ -91,8 +91,7 @@ class ProxyObjective(Objective):
 
     def contributing(self, batch: Batch) -> int:
         """Count the labelled images; see `Objective.contributing`."""
-        assert batch.labels is not None
-        return int((batch.labels >= 0).sum())
+        return count_labelled(batch)
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from pytorch_metric_learning.reducers import MeanReducer
 from torch import Tensor, nn
 
 from fedmetric.objectives.base import Batch, Objective
-from fedmetric.objectives.labelled import keep_labelled, zero_of
+from fedmetric.objectives.labelled import count_labelled, keep_labelled, zero_of
 from fedmetric.options import Count, Positive
 from fedmetric.registry import objectives
 
@@ -49,8 +49,7 @@ class SupCon(Objective):
 
     def contributing(self, batch: Batch) -> int:
         """Count the labelled images, or 0 where all are of one class: the loss is 0 then; see `Objective`."""
-        _, labels = keep_labelled(batch)
-        return len(labels) if len(torch.unique(labels)) > 1 else 0
+        return count_labelled(batch, self.min_classes)
 
     def forward(self, backbone: nn.Module, batch: Batch) -> Tensor:
         """Project both views of the labelled images in one pass; 0 where there are none; see `Objective.forward`."""

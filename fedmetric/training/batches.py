@@ -55,6 +55,6 @@ def batches(
             view_generator = torch_generator(seed, "views", round=round, client=client, step=step)
             labels = torch.from_numpy(images.labels[chosen]).to(device) if objective.needs_labels else None
             pixels, labels = views.prepare(pixels, labels, view_generator)
-            both = tuple(views(pixels, view_generator) for _ in range(objective.num_views))
-            yield Batch(both, labels)
+            seen = tuple(views(pixels, view_generator) for _ in range(objective.num_views))
+            yield Batch(seen, labels)
             step += 1

@@ -177,6 +177,10 @@ class Site:
         """Return the classes that a client's heads tell apart; 1 where they have no part for each class."""
         if not self.trainer.embedder.objective.needs_classes:
             return 1
+        return self._classes_held(client)
+
+    def _classes_held(self, client: int) -> int:
+        """Return the classes of a client's labelled images, once the views have been prepared."""
         labels = self._labels_of(client)
         return len(np.unique(labels[labels >= 0])) * self.trainer.views.num_variants
 
@@ -225,6 +229,6 @@ class Site:
                     f"client {client} has batches of {size}, too few for the statistics of BatchNorm; give every "
                     "client more images (partition), or set federation.norm to 'group_norm'"
                 )
-            objective, labels = self.trainer_of(client).embedder.objective, self._labels_of(client)
+            objective = self.trainer_of(client).embedder.objective
             objective.check_client(client, len(part), size)
-            objective.check_classes(client, len(np.unique(labels[labels >= 0])) * self.trainer.views.num_variants)
+            objective.check_classes(client, self._classes_held(client))
