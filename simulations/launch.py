@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from fedmetric.config import Experiment
 from fedmetric.errors import CollapseError, FedmetricError, Interrupted, UsageError
-from fedmetric.models.start import with_the_hash_of_its_start
 from fedmetric.runs import SUMMARY_SCHEMA, RunFolder
 from fedmetric.server.app import Report
 from fedmetric.server.checkpoints import Checkpoint, checkpoint_folders, latest_checkpoint
 from fedmetric.server.events import Emit, as_plain
 from fedmetric.simulations.engines.processes import default_workers, preload
 from fedmetric.training.site import Site
+from fedmetric.training.start import with_the_hash_of_its_start
 
 EngineName = Literal["local", "ray"]
 SUMMARY_KEYS = ("mean", "ci95", "n")

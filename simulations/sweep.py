@@ -36,10 +36,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fedmetric.config import Experiment, load_experiment
 from fedmetric.errors import ConfigError
-from fedmetric.models.start import with_the_hash_of_its_start
 from fedmetric.registry import nearest
 from fedmetric.runs import RunFolder
 from fedmetric.simulations.search import Dimension, Search
+from fedmetric.training.start import with_the_hash_of_its_start
 
 SWEEPS = Path(__file__).parent / "sweeps"
 POLL_SECONDS = 1.0

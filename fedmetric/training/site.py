@@ -23,11 +23,11 @@ from fedmetric.federation.base import FederationRule, RuleContext
 from fedmetric.federation.norms import NORM_POLICIES
 from fedmetric.layout import Routes, routes
 from fedmetric.models.embedder import Embedder, build_embedder
-from fedmetric.models.start import starting_weights
 from fedmetric.registry import backbones, rules, samplers, views
 from fedmetric.seeds import numpy_generator
 from fedmetric.training.batches import batch_size_of, to_tensor
 from fedmetric.training.local_update import Trainer
+from fedmetric.training.start import starting_weights
 
 MAX_PUBLIC = 1024
 MAX_TRAINERS = 8

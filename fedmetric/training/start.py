@@ -11,6 +11,7 @@ import numpy as np
 from fedmetric.arrays import Arrays, load_arrays
 from fedmetric.config.experiment import Experiment, Start
 from fedmetric.errors import ConfigError, FedmetricError
+from fedmetric.export import WEIGHTS, find_model
 
 HEADS = ("fc.", "classifier.", "head.", "heads.", "last_linear.", "objective.")
 PREFIX = "backbone."
@@ -23,10 +24,8 @@ def file_of(settings: Start) -> Path:
         ConfigError: there is none, it is of another kind, or it is not the file with the sha256 that is asked for.
     """
     place = Path(settings.weights)
-    for inside in (place / "model" / "model.safetensors", place / "model.safetensors"):
-        if inside.is_file():
-            place = inside
-            break
+    if place.is_dir():
+        place = find_model(place) / WEIGHTS
     if not place.is_file():
         raise ConfigError(f"start.weights: {settings.weights} is no file, and no folder of a run or a model")
     if place.suffix != ".safetensors":

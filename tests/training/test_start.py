@@ -15,11 +15,11 @@ from fedmetric.config.experiment import Start
 from fedmetric.errors import ConfigError
 from fedmetric.models.backbones.conv4 import conv4
 from fedmetric.models.embedder import Embedder, build_embedder
-from fedmetric.models.start import starting_weights, with_the_hash_of_its_start
 from fedmetric.objectives.base import Batch
 from fedmetric.objectives.simclr import SimCLR
 from fedmetric.objectives.triplet import Triplet
 from fedmetric.simulations.launch import start_run
+from fedmetric.training.start import starting_weights, with_the_hash_of_its_start
 from tiny import tiny
 
 Overrides = tuple[str, ...]
