@@ -11,8 +11,7 @@ from fedmetric.config import Experiment, parse_experiment
 from fedmetric.distances.base import PairDistance
 from fedmetric.errors import FedmetricError
 from fedmetric.models.embedder import Embedder, build_embedder
-
-WEIGHTS, ABOUT = "model.safetensors", "model.json"
+from fedmetric.runs import ABOUT, WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,6 @@ def save_model(
         "trained_class_hashes": list(class_hashes),
     }
     (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-
-
-def find_model(folder: Path) -> Path:
-    """Return the model folder of a run's folder, or the folder itself."""
-    return folder / "model" if (folder / "model").is_dir() else folder
 
 
 def load_model(folder: Path) -> Model:

@@ -13,6 +13,12 @@ from fedmetric.errors import UsageError
 
 SUMMARY_SCHEMA = 1
 EXPERIMENT, EVENTS, SUMMARY = "experiment.toml", "events.jsonl", "summary.json"
+MODEL, WEIGHTS, ABOUT = "model", "model.safetensors", "model.json"
+
+
+def find_model(folder: Path) -> Path:
+    """Return the model folder of a run's folder, or the folder itself."""
+    return folder / MODEL if (folder / MODEL).is_dir() else folder
 
 
 class RunFolder:
@@ -62,7 +68,7 @@ class RunFolder:
     @property
     def model(self) -> Path:
         """The folder of the exported model."""
-        return self.path / "model"
+        return self.path / MODEL
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Add one event as a line and flush it to disk."""

@@ -14,8 +14,9 @@ from fedmetric.config import parse_experiment
 from fedmetric.distances.cosine import Cosine
 from fedmetric.distances.mahalanobis import Mahalanobis
 from fedmetric.errors import FedmetricError
-from fedmetric.export import ABOUT, WEIGHTS, load_model, save_model
+from fedmetric.export import load_model, save_model
 from fedmetric.models.embedder import build_embedder
+from fedmetric.runs import ABOUT, WEIGHTS
 
 EXPERIMENT = parse_experiment(
     "image_size = 16\n[model]\nwidth = 4\n[objective]\nhidden_dim = 5\noutput_dim = 3", "m.toml"

@@ -62,9 +62,10 @@ def distances_of(folder: Path, paths: Sequence[Path], invert: bool | None) -> tu
 
     from fedmetric.data.decode import decode_image
     from fedmetric.errors import DataError
-    from fedmetric.export import find_model, load_model
+    from fedmetric.export import load_model
     from fedmetric.networks.siamese import SiameseNetwork
     from fedmetric.registry import distances, sources
+    from fedmetric.runs import find_model
     from fedmetric.training.batches import to_tensor
 
     model = load_model(find_model(folder))

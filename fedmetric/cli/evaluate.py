@@ -12,9 +12,10 @@ from fedmetric.evaluation.base import Embed, Score
 from fedmetric.evaluation.embeddings import Distance
 from fedmetric.evaluation.encoders import pixels
 from fedmetric.evaluation.evaluator import Evaluator
-from fedmetric.export import Model, find_model, load_model
+from fedmetric.export import Model, load_model
 from fedmetric.models.embedder import build_embedder
 from fedmetric.report.neighbours import draw_neighbours
+from fedmetric.runs import find_model
 from fedmetric.training.site import Site, compute_device
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from fedmetric.arrays import Arrays, load_arrays
 from fedmetric.config.experiment import Experiment, Start
 from fedmetric.errors import ConfigError, FedmetricError
-from fedmetric.export import WEIGHTS, find_model
+from fedmetric.runs import WEIGHTS, find_model
 
 HEADS = ("fc.", "classifier.", "head.", "heads.", "last_linear.", "objective.")
 PREFIX = "backbone."
