@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import secrets
 from collections.abc import Callable
-from functools import lru_cache
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from fedmetric.clients.limits import LimitError
 from fedmetric.clients.memory import Store, store_for
-from fedmetric.config import Experiment
+from fedmetric.clients.premises import Premises, premises_of
 from fedmetric.data.base import ImageSet
+from fedmetric.errors import ProtocolError
 from fedmetric.federation.base import Update
+from fedmetric.training.apart import OwnFolder
 from fedmetric.training.calibrate import calibrate
 from fedmetric.training.local_update import local_update
 from fedmetric.training.site import Site
@@ -23,12 +25,6 @@ app = ClientApp()
 log = logging.getLogger("fedmetric.client")
 
 Work = Callable[[Site, ImageSet, Request, Store], Update]
-
-
-@lru_cache(maxsize=1)
-def _site(experiment: str) -> Site:
-    """Build network, views and partitions once for each experiment that this process serves."""
-    return Site(Experiment.model_validate_json(experiment))
 
 
 @app.train()
@@ -57,17 +53,35 @@ def _calibrate(site: Site, images: ImageSet, request: Request, store: Store) -> 
 
 def _answer(message: Message, context: Context, work: Work, stage: str) -> Message:
     """Do the work; whatever goes wrong is an error reply with client, round and stage."""
-    reached, client, round = "request", -1, -1
+    reached, client, round, premises = "request", -1, -1, Premises()
     try:
-        request = unpack_request(message.content)
+        premises = premises_of(context.node_config)
+        request = unpack_request(message.content, premises.external)
         client, round = request.client, request.round
         reached = "data"
-        site = _site(json.dumps(request.experiment.resolved(), sort_keys=True))
+        site = premises.site(request)
         images = site.images_of(client)
+        if isinstance(site, OwnFolder):
+            site.check_client(client, len(images))
         reached = stage
-        update = work(site, images, request, store_for(context, request.experiment.fingerprint(), client))
+        store = store_for(context, premises.memory, request.experiment.fingerprint(), client)
+        update = work(site, images, request, store)
         reached = "reply"
+        if premises.limits is not None:
+            update = premises.limits.outgoing(update, site.trainer_of(client))
         return Message(pack_update(update, round), reply_to=message)
     except Exception as error:
-        log.exception("client %d, round %d, %s", client, round, reached)
-        return failure_reply(ClientFailure(client, round, reached, f"{type(error).__name__}: {error}"), message)
+        told = tell(error, premises)
+        log.exception("client %d, round %d, %s: %s", client, round, reached, told)
+        return failure_reply(ClientFailure(client, round, reached, told), message)
+
+
+def tell(error: Exception, premises: Premises) -> str:
+    """Return what the server is told of an error.
+
+    Of a place with images of its own, that is the kind and a mark by which the site's log can be searched: messages
+    may hold names of classes and files. What the server itself caused is told in full.
+    """
+    if premises.limits is None or isinstance(error, LimitError | ProtocolError):
+        return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}; the site's log says more under {secrets.token_hex(4)}"

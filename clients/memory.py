@@ -1,7 +1,7 @@
 """Where a client's own state is kept between rounds: in Flower's Context, or in files at a deployed client.
 
-A SuperNode starts a new process for every message and holds contexts in memory only, so a deployed client names a
-folder of its own (`--node-config 'state-dir="..."'`): its targets, queues and control variates then survive a restart.
+A SuperNode starts a new process for every message and holds contexts in memory only, so a deployed client has a folder
+of its own: its targets, queues and control variates then survive a restart.
 It is not sent; see `fedmetric.federation.memory` for what a rule may derive from it and upload.
 """
 
@@ -19,7 +19,6 @@ from fedmetric.federation.memory import ClientState
 from fedmetric.wire import pack_arrays, unpack_arrays
 
 RECORD = "memory"
-STATE_DIR = "state-dir"
 KEPT = 2
 
 
@@ -108,7 +107,6 @@ class DiskStore:
             files[number].unlink()
 
 
-def store_for(context: Context, fingerprint: str, client: int) -> Store:
-    """Return the store that this client's node is configured for."""
-    folder = context.node_config.get(STATE_DIR)
-    return DiskStore(Path(str(folder)), fingerprint, client) if folder else ContextStore(context, client)
+def store_for(context: Context, folder: Path | None, fingerprint: str, client: int) -> Store:
+    """Return the store in a client's folder, or in its context if it has none."""
+    return DiskStore(folder, fingerprint, client) if folder else ContextStore(context, client)

@@ -8,8 +8,8 @@ one, and a missing or different protocol number is an error reply.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -20,10 +20,31 @@ from fedmetric.arrays import Arrays
 from fedmetric.config import Experiment
 from fedmetric.errors import ProtocolError
 from fedmetric.federation.base import Update
+from fedmetric.registry import EXTERNAL
 
-PROTOCOL = 2
+PROTOCOL = 3
+SETTING: dict[str, Any] = {"clients": int, "channels": int, "evaluated": tuple}
 CLIENT_FAILED = 100
 """Flower error code of a client that raised; codes below belong to Flower."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a client that holds nothing but its own images must be told of the rest.
+
+    Attributes:
+        clients: in the federation.
+        channels: of the images, 1 or 3.
+        evaluated: hashes of the classes that the server evaluates on, which no client may train on.
+    """
+
+    clients: int = 0
+    channels: int = 0
+    evaluated: tuple[str, ...] = ()
+
+
+NO_SETTING = Setting()
+"""For clients that hold the whole data set."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +58,7 @@ class Request:
         shared: the server's weights, those that go down.
         extra: the rule's broadcast.
         task: "train", or "calibrate" to measure the norm layers' statistics under the weights.
+        setting: of the federation.
     """
 
     experiment: Experiment
@@ -45,6 +67,7 @@ class Request:
     shared: Arrays
     extra: Arrays
     task: Literal["train", "calibrate"] = "train"
+    setting: Setting = NO_SETTING
 
 
 @dataclass(frozen=True)
@@ -80,17 +103,23 @@ def pack_request(request: Request) -> RecordDict:
             "experiment": json.dumps(request.experiment.resolved(), sort_keys=True),
             "round": request.round,
             "client": request.client,
+            "setting": json.dumps(asdict(request.setting)),
         }
     )
     records = {"config": config, "shared": pack_arrays(request.shared), "extra": pack_arrays(request.extra)}
     return RecordDict(records)  # type: ignore[arg-type]
 
 
-def unpack_request(content: RecordDict) -> Request:
+def unpack_request(content: RecordDict, external: Collection[str] | None = None) -> Request:
     """Read a request.
 
+    Args:
+        content: records of the message.
+        external: methods outside fedmetric that it may name; None for any. Naming one imports it, so this is checked
+            before the experiment is.
+
     Raises:
-        ProtocolError: it was not written by this version of the protocol, or is incomplete.
+        ProtocolError: it was not written by this version of the protocol, is incomplete, or names another method.
     """
     config = content.config_records.get("config", ConfigRecord())
     if config.get("protocol") != PROTOCOL:
@@ -98,11 +127,24 @@ def unpack_request(content: RecordDict) -> Request:
             f"the server speaks protocol {config.get('protocol')!r}, this client {PROTOCOL}; install the same fedmetric"
         )
     try:
-        experiment = Experiment.model_validate_json(str(config["experiment"]))
+        raw = json.loads(str(config["experiment"]))
+        if external is not None and (strange := external_names(raw) - set(external)):
+            raise ProtocolError(f"methods outside fedmetric are named that are not allowed here: {sorted(strange)}")
+        experiment = Experiment.model_validate(raw)
         round, client = int(config["round"]), int(config["client"])  # type: ignore[arg-type]
+        setting = Setting(**{key: kind(json.loads(str(config["setting"]))[key]) for key, kind in SETTING.items()})
     except (KeyError, ValueError, TypeError) as error:
         raise ProtocolError(f"the request is incomplete: {error}") from error
-    return Request(experiment, round, client, unpack_arrays(content, "shared"), unpack_arrays(content, "extra"))
+    shared, extra = unpack_arrays(content, "shared"), unpack_arrays(content, "extra")
+    return Request(experiment, round, client, shared, extra, setting=setting)
+
+
+def external_names(value: Any) -> set[str]:
+    """Return every text in plain values that would be read as a method outside fedmetric."""
+    if isinstance(value, str):
+        return {value} if EXTERNAL.fullmatch(value) else set()
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return set().union(*map(external_names, parts))
 
 
 def pack_update(update: Update, round: int) -> RecordDict:

@@ -6,6 +6,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from threading import Event
 
 import numpy as np
@@ -20,48 +21,83 @@ from fedmetric.wire import ClientFailure, Request, read_failure, request_message
 POLL_SECONDS = 0.05
 
 
+@dataclass(frozen=True)
+class Clients:
+    """The way to the clients.
+
+    Attributes:
+        grid: Flower's.
+        nodes: the node that holds each partition, by client index; None for a client that has left.
+        window: messages under way at a time; None sends all at once. Requests and replies in memory are at most this
+            many.
+        stop: ends an exchange when set.
+        patience: seconds from the first request of an exchange after which a missing reply is a lost client, for good:
+            a reply that comes later is never read. None waits for ever.
+        gather: called with the cohort before each round; waits until enough of it can be reached.
+    """
+
+    grid: Grid
+    nodes: Sequence[int | None]
+    window: int | None = None
+    stop: Event | None = None
+    patience: float | None = None
+    gather: Callable[[Sequence[int]], None] = lambda cohort: None
+
+
 def exchange(
-    grid: Grid,
-    nodes: Sequence[int],
-    cohort: Sequence[int],
-    request_for: Callable[[int], Request],
-    expected: Arrays,
-    window: int | None,
-    stop: Event | None = None,
+    clients: Clients, cohort: Sequence[int], request_for: Callable[[int], Request], expected: Arrays
 ) -> Iterator[Update | ClientFailure]:
     """Yield each client's update or failure, in the order of the cohort.
 
     Args:
-        grid: Flower's way to the clients.
-        nodes: the node that holds each partition, by client index.
+        clients: the way to them.
         cohort: clients of the round.
         request_for: builds the request to one client.
         expected: arrays with the names, shapes and dtypes that every reply must have.
-        window: messages under way at a time; None sends all at once. Requests and replies in memory are at most this
-            many.
-        stop: ends the exchange when set.
     """
+    deadline = None if clients.patience is None else time.monotonic() + clients.patience
     waiting = deque(cohort)
     under_way: deque[tuple[Request, str]] = deque()
     while waiting or under_way:
-        while waiting and (window is None or len(under_way) < window):
+        while waiting and (clients.window is None or len(under_way) < clients.window):
             request = request_for(waiting.popleft())
-            (identifier,) = grid.push_messages([request_message(request, nodes[request.client])])
-            under_way.append((request, identifier))
+            under_way.append((request, _send(clients, request)))
         request, identifier = under_way.popleft()
-        yield _read(_wait(grid, identifier, stop), request, expected)
+        yield (
+            _read(_wait(clients, identifier, deadline), request, expected)
+            if identifier
+            else _lost(request, "the site is no longer registered")
+        )
 
 
-def _wait(grid: Grid, identifier: str, stop: Event | None) -> Message:
+def _send(clients: Clients, request: Request) -> str:
+    """Push a request and return the id of the message; empty for a client that has left."""
+    node = clients.nodes[request.client]
+    if node is None:
+        return ""
+    (identifier,) = clients.grid.push_messages([request_message(request, node)])
+    return identifier
+
+
+def _wait(clients: Clients, identifier: str, deadline: float | None) -> Message | None:
+    """Return the reply to a message, or None if it has not come by the deadline."""
     while True:
-        if stop is not None and stop.is_set():
+        if clients.stop is not None and clients.stop.is_set():
             raise Interrupted(signal.SIGTERM)
-        for reply in grid.pull_messages([identifier]):
+        for reply in clients.grid.pull_messages([identifier]):
             return reply
+        if deadline is not None and time.monotonic() > deadline:
+            return None
         time.sleep(POLL_SECONDS)
 
 
-def _read(reply: Message, request: Request, expected: Arrays) -> Update | ClientFailure:
+def _lost(request: Request, why: str) -> ClientFailure:
+    return ClientFailure(request.client, request.round, "transport", why)
+
+
+def _read(reply: Message | None, request: Request, expected: Arrays) -> Update | ClientFailure:
+    if reply is None:
+        return _lost(request, "no reply before the deadline of the round")
     if reply.has_error():
         return read_failure(reply.error, request.round, request.client)
     try:

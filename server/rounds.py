@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import Event
 
 import numpy as np
 import torch
-from flwr.serverapp import Grid
 
 from fedmetric.arrays import Arrays, num_bytes
 from fedmetric.config import Experiment
@@ -19,19 +17,9 @@ from fedmetric.layout import Layout, Routes
 from fedmetric.seeds import derive_seed, torch_generator
 from fedmetric.server.cohort import cohort_of
 from fedmetric.server.drift import Drift
-from fedmetric.server.exchange import exchange
+from fedmetric.server.exchange import Clients, exchange
 from fedmetric.training.local_update import Trainer, one_thread
-from fedmetric.wire import ClientFailure, Request
-
-
-@dataclass(frozen=True)
-class Clients:
-    """The way to the clients: a grid, the node of each partition, the messages under way at a time, a way to stop."""
-
-    grid: Grid
-    nodes: Sequence[int]
-    window: int | None = None
-    stop: Event | None = None
+from fedmetric.wire import NO_SETTING, ClientFailure, Request, Setting
 
 
 @dataclass(frozen=True)
@@ -45,6 +33,7 @@ class Plan:
         routes: which tensors are sent to clients and come back.
         calibrated: the running statistics that clients measure after each round; none under most norm policies.
         trainer: the server's own network and the public images, for rules that train at the server.
+        setting: what clients are told of the federation.
     """
 
     experiment: Experiment
@@ -53,6 +42,7 @@ class Plan:
     routes: Routes
     calibrated: Collection[str] = ()
     trainer: Trainer | None = None
+    setting: Setting = NO_SETTING
 
 
 @dataclass(frozen=True)
@@ -102,6 +92,7 @@ def run_round(clients: Clients, plan: Plan, round: int, shared: Arrays, state: S
             the message.
     """
     cohort = cohort_of(plan.experiment, round, len(clients.nodes))
+    clients.gather(cohort)
     rule, batch_size = plan.rule, plan.experiment.local.batch_size
     broadcast = rule.broadcast(state)
     alone = {client: rule.broadcast_to(state, client) for client in cohort}
@@ -109,14 +100,14 @@ def run_round(clients: Clients, plan: Plan, round: int, shared: Arrays, state: S
     expected = {name: shared[name] for name in plan.routes.up}
 
     def request_for(client: int) -> Request:
-        return Request(plan.experiment, round, client, sent, broadcast | alone[client])
+        return Request(plan.experiment, round, client, sent, broadcast | alone[client], setting=plan.setting)
 
     total, drift = rule.begin(shared), Drift(expected, plan.layout.parameters)
     losses: list[float] = []
     failures: list[ClientFailure] = []
     reported: dict[str, list[float]] = {}
     examples = shrunk = bytes_up = 0
-    for reply in exchange(clients.grid, clients.nodes, cohort, request_for, expected, clients.window, clients.stop):
+    for reply in exchange(clients, cohort, request_for, expected):
         reply = checked(rule, reply, shared, round)
         if isinstance(reply, ClientFailure):
             failures.append(reply)
@@ -171,10 +162,10 @@ def calibrate(
     expected = {name: shared[name] for name in plan.calibrated}
 
     def request_for(client: int) -> Request:
-        return Request(plan.experiment, round, client, sent, {}, "calibrate")
+        return Request(plan.experiment, round, client, sent, {}, "calibrate", plan.setting)
 
     total, bytes_up = WeightedMean(plan.layout.statistics), 0
-    for reply in exchange(clients.grid, clients.nodes, cohort, request_for, expected, clients.window, clients.stop):
+    for reply in exchange(clients, cohort, request_for, expected):
         if not isinstance(reply, ClientFailure):
             total.fold(reply.arrays, float(reply.num_examples))
             bytes_up += num_bytes(reply.arrays)

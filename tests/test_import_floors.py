@@ -18,7 +18,7 @@ FLOORS = {
     "fedmetric.models": 1, "fedmetric.objectives": 1, "fedmetric.data": 1, "fedmetric.views": 1,
     "fedmetric.sampling": 1, "fedmetric.distances": 1, "fedmetric.miners": 1, "fedmetric.networks": 1,
     "fedmetric.federation": 1, "fedmetric.evaluation": 1,
-    "fedmetric.training": 2, "fedmetric.wire": 2, "fedmetric.runs": 2, "fedmetric.export": 2, "fedmetric.report": 2,
+    "fedmetric.training": 2, "fedmetric.wire": 2, "fedmetric.runs": 2, "fedmetric.deployment": 2, "fedmetric.export": 2, "fedmetric.report": 2,
     "fedmetric.clients": 3, "fedmetric.server": 3,
     "fedmetric.simulations": 4,
     "fedmetric.cli": 5,

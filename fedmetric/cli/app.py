@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from fedmetric import __version__
-from fedmetric.cli import config_commands, data_commands, run_commands
+from fedmetric.cli import config_commands, data_commands, deploy_commands, run_commands
 from fedmetric.cli.benchmarks import benchmarks
 from fedmetric.cli.compare import compare
 from fedmetric.cli.doctor import doctor
+from fedmetric.cli.join import join, leave
 from fedmetric.cli.listing import list_methods
+from fedmetric.cli.serve import serve
 from fedmetric.cli.sweep import sweep
 from fedmetric.errors import FedmetricError, Interrupted
 
@@ -33,6 +35,10 @@ app.add_typer(data_commands.app, name="data")
 app.command("list")(list_methods)
 app.add_typer(config_commands.app, name="config")
 app.command("benchmarks")(benchmarks)
+app.add_typer(deploy_commands.app, name="deploy")
+app.command("serve")(serve)
+app.command("join")(join)
+app.command("leave")(leave)
 app.command("doctor")(doctor)
 
 

@@ -68,7 +68,7 @@ def run(
 
         return start_run(checked, folder, listen, engine, workers, fail_on)
 
-    _follow(launch, folder, as_json)
+    follow_run(launch, folder, as_json)
 
 
 def demo(out: OutOption = None, workers: WorkersOption = None, as_json: JsonOption = False) -> None:
@@ -92,7 +92,7 @@ def resume(
 
         return resume_run(folder, listen, engine, workers, fail_on)
 
-    _follow(launch, folder, as_json)
+    follow_run(launch, folder, as_json)
 
 
 def evaluate(
@@ -139,7 +139,8 @@ def next_free(path: Path) -> Path:
     return candidate
 
 
-def _follow(launch: Callable[[Callable[[Any], None]], dict[str, Any]], folder: Path, as_json: bool) -> None:
+def follow_run(launch: Callable[[Callable[[Any], None]], dict[str, Any]], folder: Path, as_json: bool) -> None:
+    """Show a run while it runs, and its result; signals end it between two steps."""
     from fedmetric.cli.progress import Progress
 
     with signals_end_the_run(), Progress() as progress:

@@ -122,6 +122,10 @@ class Site:
         """Number of partitions."""
         return len(self.parts)
 
+    def part_of(self, client: int) -> np.ndarray:
+        """Return the indices of one client's images, int64."""
+        return self.parts[client]
+
     def images_of(self, client: int) -> ImageSet:
         """Copy one client's images; where the objective has a part for each class, they are numbered from 0.
 
@@ -130,7 +134,7 @@ class Site:
         """
         if not 0 <= client < self.num_clients:
             raise ConfigError(f"client {client} asked for, but the partition has {self.num_clients} clients")
-        images = self.training_images.subset(self.parts[client])
+        images = self.training_images.subset(self.part_of(client))
         images = dataclasses.replace(images, labels=self._labels_of(client))
         return own_classes(images) if self.trainer.embedder.objective.needs_classes else images
 
@@ -147,7 +151,7 @@ class Site:
         return set(order[:count].tolist())
 
     def _labels_of(self, client: int) -> np.ndarray:
-        labels = self.training_images.labels[self.parts[client]]
+        labels = self.training_images.labels[self.part_of(client)]
         return labels if client in self._with_labels else np.full_like(labels, UNLABELLED)
 
     @cached_property
@@ -223,12 +227,16 @@ class Site:
             ConfigError: names the first such client and what to change.
         """
         for client, part in enumerate(self.parts):
-            size = batch_size_of(len(part), self.experiment.local.batch_size)
-            if size < 2 and self.trainer.embedder.layout.statistics:
-                raise ConfigError(
-                    f"client {client} has batches of {size}, too few for the statistics of BatchNorm; give every "
-                    "client more images (partition), or set federation.norm to 'group_norm'"
-                )
-            objective = self.trainer_of(client).embedder.objective
-            objective.check_client(client, len(part), size)
-            objective.check_classes(client, self._classes_held(client))
+            self.check_client(client, len(part))
+
+    def check_client(self, client: int, count: int) -> None:
+        """Refuse a client with this many images if the objective cannot be trained on them; see `check_clients`."""
+        size = batch_size_of(count, self.experiment.local.batch_size)
+        if size < 2 and self.trainer.embedder.layout.statistics:
+            raise ConfigError(
+                f"client {client} has batches of {size}, too few for the statistics of BatchNorm; give every "
+                "client more images (partition), or set federation.norm to 'group_norm'"
+            )
+        objective = self.trainer_of(client).embedder.objective
+        objective.check_client(client, count, size)
+        objective.check_classes(client, self._classes_held(client))

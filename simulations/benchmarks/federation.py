@@ -8,8 +8,9 @@ from fedmetric.clients.app import app
 from fedmetric.config import parse_experiment
 from fedmetric.registry import views
 from fedmetric.sampling.shuffled import Shuffled
-from fedmetric.server.app import plan_of
-from fedmetric.server.rounds import Clients, run_round
+from fedmetric.server.exchange import Clients
+from fedmetric.server.loop import plan_of
+from fedmetric.server.rounds import run_round
 from fedmetric.simulations.benchmarks.pairs import Pair, time_pairs
 from fedmetric.simulations.engines.grid import LocalGrid
 from fedmetric.simulations.engines.inline import InlineWorkers

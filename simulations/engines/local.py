@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fedmetric.clients.app import app
 from fedmetric.runs import RunFolder
-from fedmetric.server.app import Report, serve
 from fedmetric.server.checkpoints import Checkpoint
 from fedmetric.server.events import Emit
+from fedmetric.server.exchange import Clients
+from fedmetric.server.loop import Report, serve
 from fedmetric.simulations.engines.grid import LocalGrid
 from fedmetric.simulations.engines.inline import InlineWorkers
 from fedmetric.simulations.engines.processes import ProcessWorkers
@@ -26,6 +27,7 @@ def run_local(site: Site, folder: RunFolder, emit: Emit, workers: int, start: Ch
     crew = InlineWorkers(app) if workers == 1 else ProcessWorkers(workers)
     try:
         grid = LocalGrid(site.num_clients, crew)
-        return serve(grid, site, folder, emit, start, keeper=grid, window=crew.window)
+        clients = Clients(grid, sorted(grid.get_node_ids()), crew.window)
+        return serve(lambda: clients, site, folder, emit, start, keeper=grid)
     finally:
         crew.close()

@@ -12,9 +12,10 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedmetric.errors import FedmetricError, MissingExtraError
 from fedmetric.runs import RunFolder
-from fedmetric.server.app import Report, serve
 from fedmetric.server.checkpoints import Checkpoint
 from fedmetric.server.events import Emit
+from fedmetric.server.exchange import Clients
+from fedmetric.server.loop import Report, serve, wait_for_nodes
 from fedmetric.training.site import Site
 
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -50,10 +51,13 @@ def run_ray(site: Site, folder: RunFolder, emit: Emit, workers: int, start: Chec
     stop = Event()
     server_app = ServerApp()
 
+    def connect(grid: Grid) -> Clients:
+        return Clients(grid, wait_for_nodes(grid, site.num_clients), stop=stop)
+
     @server_app.main()
     def main(grid: Grid, context: Context) -> None:
         try:
-            reports.append(serve(grid, site, folder, emit, start, stop=stop))
+            reports.append(serve(lambda: connect(grid), site, folder, emit, start))
         except BaseException as error:
             errors.append(error)
             raise

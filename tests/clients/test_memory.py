@@ -9,8 +9,9 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from fedmetric.arrays import sha256_of
-from fedmetric.clients.app import _site, app
-from fedmetric.clients.memory import KEPT, STATE_DIR, ContextStore, DiskStore, Store, read_memory, store_for
+from fedmetric.clients.app import app
+from fedmetric.clients.memory import KEPT, ContextStore, DiskStore, Store, read_memory, store_for
+from fedmetric.clients.premises import STATE_DIR, _whole, premises_of
 from fedmetric.errors import ProtocolError
 from fedmetric.federation.memory import ClientState
 from fedmetric.simulations.engines.grid import identify_process, new_context
@@ -116,8 +117,9 @@ def test_another_experiment_and_another_client_have_states_of_their_own(tmp_path
 
 
 def test_the_node_says_where_its_state_is_kept(tmp_path: Path) -> None:
-    assert isinstance(store_for(new_context(2, 3), RUN, 2), ContextStore)
-    assert isinstance(store_for(node(tmp_path), RUN, 2), DiskStore)
+    here = premises_of(new_context(2, 3).node_config)
+    assert isinstance(store_for(new_context(2, 3), here.memory, RUN, 2), ContextStore)
+    assert isinstance(store_for(node(tmp_path), premises_of(node(tmp_path).node_config).memory, RUN, 2), DiskStore)
 
 
 def node(folder: Path) -> Context:
@@ -136,7 +138,7 @@ def second_round(*contexts: Context) -> str:
     shared = trainer.embedder.arrays(trainer.routes.down)
     found = ""
     for round, context in enumerate(contexts, start=1):
-        _site.cache_clear()
+        _whole.cache_clear()
         reply = app(request_message(Request(BYOL, round, 2, shared, {}), 4), context)
         found = sha256_of(unpack_update(reply.content, round, 2).arrays)
     return found

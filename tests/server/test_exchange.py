@@ -13,8 +13,8 @@ from flwr.app import Message
 from fedmetric.errors import Interrupted, TooFewClientsError
 from fedmetric.federation.base import FederationRule, RuleContext, Update
 from fedmetric.layout import Layout, routes
-from fedmetric.server.exchange import exchange
-from fedmetric.server.rounds import Clients, Plan, check_enough, checked, run_round
+from fedmetric.server.exchange import Clients, exchange
+from fedmetric.server.rounds import Plan, check_enough, checked, run_round
 from fedmetric.simulations.engines.grid import identify_process
 from fedmetric.wire import ClientFailure, Request, failure_reply, pack_update, unpack_request
 from tiny import tiny
@@ -64,7 +64,8 @@ def request_for(client: int) -> Request:
 
 
 def ask(grid: ScriptedGrid, cohort: list[int], window: int | None = None) -> list[Any]:
-    return list(exchange(grid, list(range(100, 120)), cohort, request_for, SHARED, window))  # type: ignore[arg-type]
+    clients = Clients(grid, list(range(100, 120)), window)  # type: ignore[arg-type]
+    return list(exchange(clients, cohort, request_for, SHARED))
 
 
 def test_replies_come_in_the_order_of_the_cohort() -> None:
@@ -88,7 +89,7 @@ def test_an_exchange_that_is_told_to_stop_ends_as_a_signal_would() -> None:
     stop = Event()
     stop.set()
     with pytest.raises(Interrupted):
-        list(exchange(ScriptedGrid(), [100, 101], [0, 1], request_for, SHARED, None, stop))  # type: ignore[arg-type]
+        list(exchange(Clients(ScriptedGrid(), [100, 101], stop=stop), [0, 1], request_for, SHARED))  # type: ignore[arg-type]
 
 
 def test_an_error_reply_becomes_a_failure_with_client_round_and_stage() -> None:

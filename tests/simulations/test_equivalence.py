@@ -11,13 +11,13 @@ import pytest
 
 from command import in_a_process
 from fedmetric.arrays import Arrays, sha256_of
-from fedmetric.clients import app as client_app
+from fedmetric.clients import premises
 from fedmetric.errors import ConfigError, DataError, FedmetricError, Interrupted, UsageError
 from fedmetric.evaluation.base import Scores
 from fedmetric.runs import RunFolder
-from fedmetric.server import app as server_app
-from fedmetric.server.app import serve
+from fedmetric.server import loop as server_loop
 from fedmetric.server.checkpoints import latest_checkpoint
+from fedmetric.server.loop import serve
 from fedmetric.simulations.launch import resume_run, start_run
 from fedmetric.training.site import Site
 from oracles.central import train_centrally
@@ -251,12 +251,12 @@ def test_a_run_that_stopped_half_way_ends_with_the_weights_and_the_state_of_one_
 ) -> None:
     """Two rounds, a stop, two rounds; the client's network is built anew, as in another process. Two clients of three
     take part in a round, so that some client goes on from before the stop."""
-    monkeypatch.setattr(server_app, "Judge", Blind)
+    monkeypatch.setattr(server_loop, "Judge", Blind)
     experiment = tiny(*BRIEF, *STATEFUL[what])
     whole = start_run(experiment, tmp_path / "whole", ignore, workers=1)
     with pytest.raises(Interrupted):
         start_run(experiment, tmp_path / "cut", StopAfter("checkpoint", 2), workers=1)
-    client_app._site.cache_clear()
+    premises._whole.cache_clear()
     resumed = resume_run(tmp_path / "cut", ignore, workers=1)
     assert resumed["weights_sha256"] == whole["weights_sha256"]
     assert everything(tmp_path / "cut") == everything(tmp_path / "whole")
@@ -267,7 +267,7 @@ def test_two_workers_give_the_weights_and_the_state_of_one(
     tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Which worker serves a client changes from round to round; what the client keeps must follow it."""
-    monkeypatch.setattr(server_app, "Judge", Blind)
+    monkeypatch.setattr(server_loop, "Judge", Blind)
     for workers in (1, 2):
         start_run(tiny(*BRIEF, *STATEFUL[what]), tmp_path / str(workers), ignore, workers=workers)
     assert everything(tmp_path / "1") == everything(tmp_path / "2")
@@ -278,7 +278,7 @@ def test_messages_workers_and_checkpoints_add_nothing_to_two_loops(
     tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights, server state and every client's state are those of loops over rounds and clients."""
-    monkeypatch.setattr(server_app, "Judge", Blind)
+    monkeypatch.setattr(server_loop, "Judge", Blind)
     experiment = tiny(*BRIEF, "federation.clients_per_round=0", *STATEFUL[what])
     start_run(experiment, tmp_path / "run", ignore, workers=1)
     loops = Federation(Site(experiment))
@@ -370,4 +370,4 @@ def test_client_state_that_an_engine_does_not_keep_is_not_resumed_there(tmp_path
     start, _ = latest_checkpoint(tmp_path / "run" / "checkpoints")
     site = Site(tiny("objective=byol"))
     with pytest.raises(ConfigError, match="resume with --engine local a run that --engine local began"):
-        serve(None, site, RunFolder.open(tmp_path / "run"), ignore, start)  # type: ignore[arg-type]
+        serve(lambda: None, site, RunFolder.open(tmp_path / "run"), ignore, start)  # type: ignore[arg-type]

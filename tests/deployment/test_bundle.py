@@ -7,7 +7,7 @@ from pathlib import Path
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 
-from fedmetric.server.bundle import bundle_project, write_bundle
+from fedmetric.deployment.bundle import bundle_project, write_bundle
 
 
 def test_the_bundle_names_installed_apps_and_holds_no_code(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from fedmetric.data.base import class_hash
 from fedmetric.errors import ConfigError, FedmetricError
 from fedmetric.export import load_model
 from fedmetric.runs import RunFolder
-from fedmetric.server import app as server_app
-from fedmetric.server.app import Report, is_due, wait_for_nodes
+from fedmetric.server import loop as server_loop
 from fedmetric.server.checkpoints import latest_checkpoint
 from fedmetric.server.judge import Judge
+from fedmetric.server.loop import Report, is_due, wait_for_nodes
 from fedmetric.simulations.engines.local import run_local
 from fedmetric.training.site import Site
 from tiny import tiny
@@ -130,7 +130,7 @@ def test_zero_is_never_due(round: int, every: int, due: bool) -> None:
 
 
 def test_waiting_for_clients_that_never_come_ends_with_both_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_app, "NODE_WAIT_SECONDS", -1.0)
+    monkeypatch.setattr(server_loop, "NODE_WAIT_SECONDS", -1.0)
 
     class Empty:
         def get_node_ids(self) -> list[int]:

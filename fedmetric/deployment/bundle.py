@@ -1,7 +1,7 @@
 """Write the Flower App Bundle's source: one pyproject.toml whose components are installed code.
 
 A site that joins a federation runs only the fedmetric it installed and reviewed; nothing in the bundle is code. Use:
-`python -m fedmetric.server.bundle DIR`, then `flwr build --app DIR`.
+`python -m fedmetric.deployment.bundle DIR`, then `flwr build --app DIR`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def bundle_project() -> str:
                             "serverapp": "fedmetric.server.app:app",
                             "clientapp": "fedmetric.clients.app:app",
                         },
-                        "config": {"experiment": "glyphs"},
+                        "config": {"experiment": "glyphs", "out": "", "run": "", "deployment": ""},
                     }
                 }
             },

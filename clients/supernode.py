@@ -1,0 +1,94 @@
+"""Flower's SuperNode as fedmetric runs it: it takes no other program from the server than the one that is installed here.
+
+A SuperNode runs whatever app a SuperLink hands it. The app of fedmetric is one file that names installed code, and is the
+same bytes wherever the same version is installed; so this node takes those bytes and nothing else. Names of Flower that
+are private are pinned to flwr 1.41 and guarded by a test.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from logging import ERROR
+from pathlib import Path
+from typing import Any
+
+from flwr.cli.build import build_fab_from_disk
+from flwr.supercore import log
+from flwr.supercore.fab import Fab
+from flwr.supercore.run import RunNotRunningException
+from flwr.supernode import start_client_internal
+from flwr.supernode.cli.flower_supernode import flower_supernode
+
+from fedmetric.clients.premises import SITE
+from fedmetric.deployment.bundle import write_bundle
+from fedmetric.deployment.home import Home, open_home
+
+QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+
+
+@functools.cache
+def installed_app() -> str:
+    """Return the SHA-256 of the app of this version, 64 hex digits."""
+    with tempfile.TemporaryDirectory() as folder:
+        return hashlib.sha256(build_fab_from_disk(write_bundle(Path(folder)).parent)).hexdigest()
+
+
+def only_installed(get_fab: Callable[[str, int], Fab]) -> Callable[[str, int], Fab]:
+    """Wrap how a node fetches an app: another one than the installed is logged, and its message is dropped."""
+
+    def fetch(fab_hash: str, run_id: int) -> Fab:
+        fab = get_fab(fab_hash, run_id)
+        if hashlib.sha256(fab.content).hexdigest() != installed_app():
+            log(
+                ERROR,
+                "run %s wants to run a program that is not installed here (or another version of fedmetric): refused",
+                run_id,
+            )
+            raise RunNotRunningException
+        return fab
+
+    return fetch
+
+
+@contextmanager
+def guarded(connection: Callable[..., Any], *arguments: Any, **named: Any) -> Iterator[tuple[Any, ...]]:
+    """Open Flower's connection with the guard in place of its `get_fab`, the fifth of its functions."""
+    with connection(*arguments, **named) as functions:
+        node, receive, send, get_run, get_fab, *others = functions
+        yield (node, receive, send, get_run, only_installed(get_fab), *others)
+
+
+def environment(home: Home) -> dict[str, str]:
+    """Return the environment of Flower's processes: quiet, at home in the site's folder, finding their commands."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, **QUIET, "FLWR_HOME": str(home.folder / "flower"), "PATH": path}
+
+
+def flower_arguments(home: Home, port: int) -> list[str]:
+    """Return Flower's own arguments: TLS to one authority, this site's key, nothing installed at run time."""
+    return [
+        "--superlink", home.address, "--root-certificates", str(home.authority),
+        "--auth-supernode-private-key", str(home.key),
+        "--node-config", f'{SITE}="{home.folder}"', "--host", "127.0.0.1", "--port", str(port),
+    ]  # fmt: skip
+
+
+def main() -> None:
+    """Run a node until a signal comes: `python -m fedmetric.clients.supernode HOME PORT`."""
+    home, port = open_home(Path(sys.argv[1])), int(sys.argv[2])
+    os.environ.update(QUIET)
+    start_client_internal.http_request_response = functools.partial(  # type: ignore[assignment]
+        guarded, start_client_internal.http_request_response
+    )
+    sys.argv = ["flower-supernode", *flower_arguments(home, port)]
+    flower_supernode()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""`fedmetric join | leave`: put a client beside a folder of images."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedmetric.errors import UsageError
+
+if TYPE_CHECKING:
+    from fedmetric.deployment.home import Home
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help="Folder of the site: its key and settings; by default under ~/.local/state/fedmetric."),
+]
+
+
+def join(
+    invite: Annotated[str | None, typer.Argument(help="The invite, or a file that holds it; needed once.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="The folder of this site's images.")] = None,
+    home: HomeOption = None,
+    offline: Annotated[
+        Path | None,
+        typer.Option("--offline", help="Write what the server needs to enrol this site into a file, and stop."),
+    ] = None,
+) -> None:
+    """Join a federation and train whenever its server asks, until stopped; the images stay where they are.
+
+    Give it again to go on: the key and what was learnt so far are kept in the site's folder.
+    """
+    from fedmetric.clients.enrol import enrol, enrolment, hello
+    from fedmetric.clients.limits import Limits
+    from fedmetric.deployment.home import default_home, open_home, settle
+    from fedmetric.deployment.invite import read_invite
+
+    if invite is not None:
+        if data is None or not data.is_dir():
+            raise UsageError(f"--data {data} is no folder; name the folder of this site's images")
+        read = read_invite(invite)
+        found = settle(home or default_home(read.federation, read.site), read, data)
+        print(f"site '{found.site}' of '{found.federation}', server {found.address}, home {found.folder}")
+        print(f"trusts the authority with the fingerprint {read.fingerprint}")
+        if offline is not None:
+            offline.write_text(json.dumps(enrolment(found, read)), encoding="utf-8")
+            found.mark_enrolled()
+            print(
+                f"{offline}: holds the invite's token; bring it to the server ('fedmetric deploy enrol {found.site}')"
+            )
+            return
+        if not found.enrolled:
+            enrol(found, read)
+            print("enrolled: the server knows this site's key")
+    elif home is None:
+        raise UsageError("give an invite, or --home with the folder of a site that has joined before")
+    else:
+        found = open_home(home)
+    Limits.read(found.limits)
+    hello(found)
+    run_node(found)
+
+
+def run_node(home: Home) -> None:
+    """Become Flower's SuperNode; does not return."""
+    from fedmetric.clients.supernode import environment
+
+    print(f"training images in {home.data}; what happens is written to {home.log}", flush=True)
+    command = [sys.executable, "-m", "fedmetric.clients.supernode", str(home.folder), str(free_port())]
+    os.execve(sys.executable, command, environment(home))
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens at, for Flower's own processes to talk to one another."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def leave(
+    home: Annotated[Path, typer.Argument(help="Folder of the site.")],
+    force: Annotated[bool, typer.Option("--force", help="Also when the server cannot be told.")] = False,
+) -> None:
+    """Leave a federation: the server forgets the key, and the site's folder is removed. Images are not touched."""
+    import shutil
+
+    from fedmetric.clients.enrol import leave as say_goodbye
+    from fedmetric.deployment.home import open_home
+    from fedmetric.errors import FedmetricError
+
+    found = open_home(home)
+    try:
+        say_goodbye(found)
+    except FedmetricError as error:
+        if not force:
+            raise UsageError(f"{error}; --force removes the folder all the same") from error
+    shutil.rmtree(found.folder)
+    print(f"site '{found.site}' has left '{found.federation}'; {found.folder} is removed")

@@ -1,0 +1,165 @@
+"""How sites become known to Flower's server: pages for them to enrol and leave, and the roster carried over to Flower.
+
+The roster is the truth: whoever is enrolled there is a node of Flower's, whoever is not is none. Other processes may
+change it at any time, so a running server looks at it every second.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import logging
+import threading
+from typing import Any, Protocol
+
+from fastapi import APIRouter, Body
+from fastapi.responses import JSONResponse
+from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
+
+from fedmetric import __version__
+from fedmetric.deployment.certificates import is_signed
+from fedmetric.deployment.invite import check_name
+from fedmetric.deployment.office import Office
+from fedmetric.deployment.private_files import write_private
+from fedmetric.deployment.roster import RefusedError, claim_of
+from fedmetric.errors import FedmetricError, UsageError
+from fedmetric.wire import PROTOCOL
+
+LOOK_SECONDS = 1.0
+log = logging.getLogger("fedmetric.server")
+
+
+class Nodes(Protocol):
+    """Those parts of Flower's LinkState that know nodes."""
+
+    def create_node(
+        self, owner_aid: str, owner_name: str, public_key: bytes, heartbeat_interval: float, *, name: str | None = None
+    ) -> int:
+        """Add a node and return its number."""
+        ...
+
+    def delete_node(self, owner_aid: str, node_id: int) -> None:
+        """Remove a node: its requests are refused from now on."""
+        ...
+
+    def get_node_id_by_public_key(self, public_key: bytes) -> int | None:
+        """Return the number of the node with a key."""
+        ...
+
+
+class Registrar:
+    """Keep Flower's nodes as the roster has them."""
+
+    def __init__(self, office: Office, nodes: Nodes) -> None:
+        self._office, self._nodes = office, nodes
+        self._known: dict[str, tuple[str, int]] = {}
+        self._lock = threading.Lock()
+
+    def carry_over(self) -> None:
+        """Add nodes for new keys, remove those of keys that are gone, and write the numbers down."""
+        with self._lock:
+            keys = {
+                member.site: member.public_key
+                for member in self._office.roster.members()
+                if member.status == "enrolled"
+            }
+            for site, (key, node) in list(self._known.items()):
+                if keys.get(site) != key:
+                    self._nodes.delete_node(NOOP_FLWR_AID, node)
+                    del self._known[site]
+                    log.info("site %s is no longer let in", site)
+            for site, key in keys.items():
+                if site not in self._known:
+                    self._known[site] = (key, self._node_of(site, key.encode()))
+            numbers = {site: node for site, (_, node) in self._known.items()}
+            write_private(self._office.nodes, json.dumps(numbers).encode())
+
+    def forget_strangers(self, nodes: dict[int, bytes]) -> None:
+        """Remove nodes that Flower's database remembers and the roster does not, such as a site revoked meanwhile."""
+        keys = {m.public_key.encode() for m in self._office.roster.members() if m.status == "enrolled"}
+        for node, key in nodes.items():
+            if key not in keys:
+                self._nodes.delete_node(NOOP_FLWR_AID, node)
+
+    def _node_of(self, site: str, key: bytes) -> int:
+        known = self._nodes.get_node_id_by_public_key(key)
+        if known is not None:
+            return known
+        return self._nodes.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, HEARTBEAT_DEFAULT_INTERVAL, name=site)
+
+    def watch(self, stop: threading.Event) -> None:
+        """Carry the roster over whenever its file changes, until told to stop."""
+        seen = -1
+        while not stop.wait(LOOK_SECONDS):
+            path = self._office.roster.path
+            changed = path.stat().st_mtime_ns if path.exists() else 0
+            if changed != seen:
+                try:
+                    self.carry_over()
+                    seen = changed
+                except Exception:
+                    log.exception("the roster could not be carried over; trying again")
+
+
+def pages(office: Office, registrar: Registrar) -> APIRouter:
+    """Build the pages under /fedmetric/: hello, enrol and leave."""
+    router = APIRouter(prefix="/fedmetric")
+
+    @router.get("/hello", name="fedmetric_hello")
+    def hello() -> dict[str, Any]:
+        """Say who this is, so that a site can compare versions before it joins."""
+        return {"federation": office.federation, "version": __version__, "protocol": PROTOCOL}
+
+    @router.post("/enrol", name="fedmetric_enrol")
+    def enrol(asked: dict[str, Any] = Body()) -> JSONResponse:  # noqa: B008
+        """Take a site's public key for its token."""
+        try:
+            site = check_name(str(asked["site"]))
+            office.roster.enrol(site, str(asked["token"]), str(asked["public_key"]), signature_in(asked))
+            registrar.carry_over()
+        except (KeyError, UsageError, RefusedError) as error:
+            log.warning("an enrolment was refused: %s", type(error).__name__)
+            return JSONResponse({"error": refusal(error)}, 403)
+        log.info("site %s has enrolled", site)
+        return JSONResponse({"enrolled": site, "version": __version__, "protocol": PROTOCOL})
+
+    @router.post("/leave", name="fedmetric_leave")
+    def leave(asked: dict[str, Any] = Body()) -> JSONResponse:  # noqa: B008
+        """Let a site withdraw its own key."""
+        members = {member.site: member for member in office.roster.members() if member.status == "enrolled"}
+        member = members.get(str(asked.get("site")))
+        try:
+            known = member and is_signed(member.public_key.encode(), farewell_of(member.site), signature_in(asked))
+        except (KeyError, RefusedError):
+            known = False
+        if not member or not known:
+            return JSONResponse({"error": "this site is not enrolled here, or the request is not signed by it"}, 403)
+        office.roster.revoke(member.site)
+        registrar.carry_over()
+        log.info("site %s has left", member.site)
+        return JSONResponse({"left": member.site})
+
+    return router
+
+
+def signature_in(asked: dict[str, Any]) -> bytes:
+    """Return the signature of a request.
+
+    Raises:
+        RefusedError: it is not written in base64.
+    """
+    try:
+        return base64.b64decode(str(asked["signature"]), validate=True)
+    except binascii.Error as error:
+        raise RefusedError("the signature is not written in base64") from error
+
+
+def refusal(error: Exception) -> str:
+    """Return what a stranger may read of an error."""
+    return str(error) if isinstance(error, FedmetricError) else "site, token, public_key and signature are needed"
+
+
+def farewell_of(site: str) -> bytes:
+    """Return what a site signs to leave."""
+    return claim_of(site, "leave")
