@@ -6,7 +6,9 @@ import base64
 import http.client
 import json
 import ssl
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from fedmetric import __version__
 from fedmetric.deployment.certificates import sign
@@ -16,19 +18,25 @@ from fedmetric.deployment.roster import claim_of
 from fedmetric.errors import FedmetricError
 from fedmetric.wire import PROTOCOL
 
-SECONDS = 15.0
+SECONDS, AGAIN_SECONDS = 15.0, 5.0
 MAX_ANSWER = 1 << 20
+T = TypeVar("T")
 
 
 class NotReachedError(FedmetricError):
-    """Report that the server did not answer, or that what answered is not the server."""
+    """Report that the server did not answer; it may later."""
+
+
+class NotTrustedError(FedmetricError):
+    """Report that what answered is not the server that the invite names, or cannot be told from another."""
 
 
 def enrol(home: Home, invite: Invite) -> None:
     """Send the site's public key with the invite's token; may be repeated.
 
     Raises:
-        NotReachedError: no server, or not the one that the invite names.
+        NotReachedError: no server.
+        NotTrustedError: not the server that the invite names.
         FedmetricError: the server refused; the message is its reason.
     """
     ask(home, "enrol", enrolment(home, invite))
@@ -77,7 +85,8 @@ def ask(home: Home, page: str, body: dict[str, Any] | None = None) -> dict[str, 
     """Get a page of the server's, or post JSON to it, and return its answer.
 
     Raises:
-        NotReachedError: no answer, or a certificate that is not to be trusted.
+        NotReachedError: no answer.
+        NotTrustedError: a certificate that is not to be trusted.
         FedmetricError: the server refused.
     """
     context = ssl.create_default_context(cafile=str(home.authority))
@@ -90,16 +99,35 @@ def ask(home: Home, page: str, body: dict[str, Any] | None = None) -> dict[str, 
         answer = link.getresponse()
         found = json.loads(answer.read(MAX_ANSWER))
     except ssl.SSLError as error:
-        raise NotReachedError(
+        raise NotTrustedError(
             f"{home.address} is not the server that this site trusts, or its certificate is not valid: "
             f"{getattr(error, 'verify_message', '') or error.reason}"
         ) from error
     except (OSError, http.client.HTTPException) as error:
         raise NotReachedError(f"{home.address} does not answer: {error}") from error
     except ValueError as error:
-        raise NotReachedError(f"{home.address} answers, but not as a fedmetric server does") from error
+        raise NotTrustedError(f"{home.address} answers, but not as a fedmetric server does") from error
     finally:
         link.close()
     if answer.status != 200:
         raise FedmetricError(f"the server refused: {found.get('error', answer.status)}")
     return dict(found)
+
+
+def patiently(step: Callable[[], T], tell: Callable[[str], None], wait: Callable[[float], None] = time.sleep) -> T:
+    """Do something with the server, and again every few seconds while it does not answer; it may be started later.
+
+    Args:
+        step: what to do.
+        tell: is told once that there is no answer yet.
+        wait: sleeps for this many seconds.
+    """
+    told = False
+    while True:
+        try:
+            return step()
+        except NotReachedError as error:
+            if not told:
+                tell(f"{error}; trying again every {AGAIN_SECONDS:.0f} s")
+                told = True
+            wait(AGAIN_SECONDS)

@@ -1,8 +1,8 @@
-"""Flower's SuperNode as fedmetric runs it: it takes no other program from the server than the one that is installed here.
+"""Flower's SuperNode as fedmetric runs it: it takes no other program from the server than the installed one.
 
-A SuperNode runs whatever app a SuperLink hands it. The app of fedmetric is one file that names installed code, and is the
-same bytes wherever the same version is installed; so this node takes those bytes and nothing else. Names of Flower that
-are private are pinned to flwr 1.41 and guarded by a test.
+A SuperNode runs whatever app a SuperLink hands it. The app of fedmetric is one file that names installed code, and is
+the same bytes wherever the same version is installed; so this node takes those bytes and nothing else. Names of Flower
+that are private are pinned to flwr 1.41 and guarded by a test.
 """
 
 from __future__ import annotations

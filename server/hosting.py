@@ -1,4 +1,4 @@
-"""A deployed run as its operator sees it: Flower's server is started, the run is submitted and followed, all is stopped.
+"""A deployed run as its operator sees it: Flower's server is started, the run submitted and followed, all is stopped.
 
 The work is done by other processes: Flower's SuperLink, and under it the ServerApp. This one watches what they write.
 """
@@ -78,7 +78,7 @@ def superlink(office: Office, bind: str, port: int, log: Path) -> Iterator[subpr
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of Flower's processes: quiet, at home in the folder, finding the commands beside Python."""
+    """Return the environment of Flower's processes: quiet, at home in the folder, finding their commands."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**os.environ, **QUIET, "FLWR_HOME": str(folder / "flower"), "PATH": path}
 
@@ -139,12 +139,12 @@ def follow(folder: RunFolder, listen: Emit, process: subprocess.Popen[bytes], lo
             return summary
         began = began or pid.exists()
         gone = began and not is_alive(pid)
-        if process.poll() is not None or gone or (not began and time.monotonic() > begin):
-            if folder.summary() is None:
-                raise FedmetricError(
-                    f"the process that conducts the run is gone; continue with 'fedmetric serve --resume "
-                    f"{folder.path}'; the end of {log}:\n{tail(log)}"
-                )
+        lost = process.poll() is not None or gone or (not began and time.monotonic() > begin)
+        if lost and folder.summary() is None:
+            raise FedmetricError(
+                "the process that conducts the run is gone; continue with 'fedmetric serve --resume "
+                f"{folder.path}'; the end of {log}:\n{tail(log)}"
+            )
         time.sleep(LOOK_SECONDS)
 
 

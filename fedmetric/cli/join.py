@@ -35,7 +35,7 @@ def join(
 
     Give it again to go on: the key and what was learnt so far are kept in the site's folder.
     """
-    from fedmetric.clients.enrol import enrol, enrolment, hello
+    from fedmetric.clients.enrol import enrol, enrolment, hello, patiently
     from fedmetric.clients.limits import Limits
     from fedmetric.deployment.home import default_home, open_home, settle
     from fedmetric.deployment.invite import read_invite
@@ -50,19 +50,17 @@ def join(
         if offline is not None:
             offline.write_text(json.dumps(enrolment(found, read)), encoding="utf-8")
             found.mark_enrolled()
-            print(
-                f"{offline}: holds the invite's token; bring it to the server ('fedmetric deploy enrol {found.site}')"
-            )
+            print(f"{offline}: holds the invite's token; at the server: 'fedmetric deploy enrol {found.site} FILE'")
             return
         if not found.enrolled:
-            enrol(found, read)
+            patiently(lambda: enrol(found, read), print_now)
             print("enrolled: the server knows this site's key")
     elif home is None:
         raise UsageError("give an invite, or --home with the folder of a site that has joined before")
     else:
         found = open_home(home)
     Limits.read(found.limits)
-    hello(found)
+    patiently(lambda: hello(found), print_now)
     run_node(found)
 
 
@@ -73,6 +71,11 @@ def run_node(home: Home) -> None:
     print(f"training images in {home.data}; what happens is written to {home.log}", flush=True)
     command = [sys.executable, "-m", "fedmetric.clients.supernode", str(home.folder), str(free_port())]
     os.execve(sys.executable, command, environment(home))
+
+
+def print_now(text: str) -> None:
+    """Print a line at once, where it may take long until the next one."""
+    print(text, flush=True)
 
 
 def free_port() -> int:

@@ -57,8 +57,9 @@ class Progress:
                 print(line, file=self.console.file, flush=True)
 
     def _start(self, event: Mapping[str, Any]) -> list[str]:
+        held = f"{event['images']:,} images of {event['classes']} classes" if event["images"] else "images of their own"
         self._header = (
-            f"{event['name']}: {event['clients']} clients, {event['images']:,} images of {event['classes']} classes; "
+            f"{event['name']}: {event['clients']} clients, {held}; "
             f"{event['evaluation_on']} {event['evaluation_images']:,} images of {event['evaluation_classes']} classes"
         )
         lines = [self._header, *event["notes"]]
