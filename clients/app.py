@@ -69,6 +69,7 @@ def _answer(message: Message, context: Context, work: Work, stage: str) -> Messa
         reached = "reply"
         if premises.limits is not None:
             update = premises.limits.outgoing(update, site.trainer_of(client))
+        log.info("round %d: trained on %d images, loss %s", round, len(images), update.metrics.get("loss"))
         return Message(pack_update(update, round), reply_to=message)
     except Exception as error:
         told = tell(error, premises)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -66,11 +67,22 @@ def premises_of(node_config: Mapping[str, Any]) -> Premises:
     """
     if SITE in node_config:
         home = open_home(Path(str(node_config[SITE])))
+        write_log(home.log)
         return Premises(home.data, home.memory, Limits.read(home.limits))
     memory = node_config.get(STATE_DIR)
     if DATA_PATH in node_config:
         return Premises(Path(str(node_config[DATA_PATH])), Path(str(memory)) if memory else None, Limits())
     return Premises(None, Path(str(memory)) if memory else None)
+
+
+@lru_cache(maxsize=1)
+def write_log(path: Path) -> None:
+    """Write what the client says into a file too, from now on."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("fedmetric")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
 
 
 @lru_cache(maxsize=1)

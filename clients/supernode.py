@@ -29,6 +29,8 @@ from fedmetric.clients.premises import SITE
 from fedmetric.deployment.bundle import write_bundle
 from fedmetric.deployment.home import Home, open_home
 
+CONNECTION = "http_request_response"
+"""The name under which Flower's node finds its connection."""
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 
 
@@ -83,9 +85,7 @@ def main() -> None:
     """Run a node until a signal comes: `python -m fedmetric.clients.supernode HOME PORT`."""
     home, port = open_home(Path(sys.argv[1])), int(sys.argv[2])
     os.environ.update(QUIET)
-    start_client_internal.http_request_response = functools.partial(  # type: ignore[assignment]
-        guarded, start_client_internal.http_request_response
-    )
+    setattr(start_client_internal, CONNECTION, functools.partial(guarded, getattr(start_client_internal, CONNECTION)))
     sys.argv = ["flower-supernode", *flower_arguments(home, port)]
     flower_supernode()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from fedmetric.arrays import Arrays, load_arrays, save_arrays, sha256_of
 from fedmetric.errors import FedmetricError
 from fedmetric.federation.base import Memory, State
+from fedmetric.server.standing import NO_STANDING, Standing
 
 KEPT = 2
 META = "meta.json"
@@ -30,6 +31,7 @@ class Checkpoint:
         fingerprint: of the experiment.
         class_hashes: of the classes trained on.
         seconds: time spent so far.
+        standing: what is remembered of the clients.
     """
 
     round: int
@@ -39,6 +41,7 @@ class Checkpoint:
     fingerprint: str = ""
     class_hashes: tuple[str, ...] = ()
     seconds: float = 0.0
+    standing: Standing = NO_STANDING
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -57,6 +60,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         "fingerprint": checkpoint.fingerprint,
         "class_hashes": list(checkpoint.class_hashes),
         "seconds": checkpoint.seconds,
+        "standing": checkpoint.standing.to_plain(),
         "sha256": {name: sha256_of(arrays) for name, arrays in sets.items()},
     }
     (temporary / META).write_text(json.dumps(meta), encoding="utf-8")
@@ -101,6 +105,7 @@ def load_checkpoint(place: Path) -> Checkpoint:
         meta["fingerprint"],
         tuple(meta["class_hashes"]),
         meta["seconds"],
+        Standing.from_plain(meta["standing"]),
     )
 
 

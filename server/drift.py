@@ -28,13 +28,20 @@ class Drift:
         self._norms: list[float] = []
         self._moved = 0
 
-    def fold(self, arrays: Arrays) -> None:
-        """Add one client's weights after its local training."""
-        if not self._start:
+    @property
+    def moves(self) -> list[float]:
+        """The L2 distance that each client moved."""
+        return self._norms
+
+    def move_of(self, arrays: Arrays) -> NDArray[np.float64]:
+        """Return a client's trained parameters after its local training less those before, flat; empty without any."""
+        parts = [(arrays[name] - first).ravel() for name, first in self._start.items()]
+        return np.concatenate(parts).astype(np.float64) if parts else np.zeros(0)
+
+    def fold(self, move: NDArray[np.float64]) -> None:
+        """Add one client's move; see `move_of`."""
+        if not len(move):
             return
-        move = np.concatenate([(arrays[name] - first).ravel() for name, first in self._start.items()]).astype(
-            np.float64
-        )
         norm = float(np.sqrt(move @ move))
         self._norms.append(norm)
         if norm > 0:

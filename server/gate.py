@@ -66,7 +66,7 @@ def is_loopback(scope: Scope) -> bool:
     """Return whether a request comes from the server's own machine."""
     client = scope.get("client")
     try:
-        return bool(client) and ipaddress.ip_address(client[0]).is_loopback
+        return client is not None and ipaddress.ip_address(client[0]).is_loopback
     except ValueError:
         return False
 

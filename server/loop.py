@@ -140,12 +140,13 @@ def serve(
     try:
         for round in range(start.round + 1, experiment.federation.rounds + 1):
             entered = time.monotonic()
-            outcome = run_round(clients, plan, round, done.shared, done.state)
+            outcome = run_round(clients, plan, round, done.shared, done.state, done.standing)
             memories = keeper.snapshot() if keeper else {}
             seconds = time.monotonic() - began
             done = Checkpoint(
-                round, outcome.shared, outcome.state, memories, start.fingerprint, judge.class_hashes, seconds
-            )
+                round, outcome.shared, outcome.state, memories, start.fingerprint, judge.class_hashes, seconds,
+                outcome.standing,
+            )  # fmt: skip
             diagnostics = {} if trainer.rule.personal else judge.inspect(done.shared)
             emit(round_event(experiment, round, outcome, diagnostics, time.monotonic() - entered))
             between = is_due(round, experiment.evaluation.every) and round < experiment.federation.rounds

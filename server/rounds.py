@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
 from fedmetric.arrays import Arrays, num_bytes
 from fedmetric.config import Experiment
-from fedmetric.errors import ProtocolError, TooFewClientsError
+from fedmetric.config.experiment import Federation
+from fedmetric.errors import TooFewClientsError
 from fedmetric.federation.average import WeightedMean
-from fedmetric.federation.base import FederationRule, State, Total, Update, Workshop
+from fedmetric.federation.base import FederationRule, State, Total, Workshop
 from fedmetric.layout import Layout, Routes
 from fedmetric.seeds import derive_seed, torch_generator
 from fedmetric.server.cohort import cohort_of
 from fedmetric.server.drift import Drift
 from fedmetric.server.exchange import Clients, exchange
+from fedmetric.server.intake import Intake
+from fedmetric.server.standing import NO_STANDING, Standing
 from fedmetric.training.local_update import Trainer, one_thread
 from fedmetric.wire import NO_SETTING, ClientFailure, Request, Setting
 
@@ -61,6 +64,8 @@ class RoundOutcome:
         drift: how far and how much in one direction clients moved; see `Drift.result`.
         reported: diagnostics of every client that replied, by name.
         figures: of the rule's state; see `FederationRule.figures`.
+        standing: what is remembered of the clients after the round.
+        counted: whether enough clients replied; else weights and state are those from before the round.
     """
 
     shared: Arrays
@@ -74,6 +79,8 @@ class RoundOutcome:
     drift: Mapping[str, float] = field(default_factory=dict)
     reported: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
+    standing: Standing = NO_STANDING
+    counted: bool = True
 
     @property
     def means(self) -> dict[str, float]:
@@ -81,19 +88,18 @@ class RoundOutcome:
         return {name: float(np.mean(values)) for name, values in self.reported.items()}
 
 
-CLIENT_DIAGNOSTICS = ("std", "rank", "uniformity", "alignment")
-
-
-def run_round(clients: Clients, plan: Plan, round: int, shared: Arrays, state: State) -> RoundOutcome:
+def run_round(
+    clients: Clients, plan: Plan, round: int, shared: Arrays, state: State, standing: Standing = NO_STANDING
+) -> RoundOutcome:
     """Run one round.
 
     Raises:
-        TooFewClientsError: more of the cohort was lost than the experiment allows; the first client's error is in
-            the message.
+        TooFewClientsError: more of the cohort was lost than the experiment allows, and too often; the first client's
+            error is in the message.
     """
-    cohort = cohort_of(plan.experiment, round, len(clients.nodes))
+    rule, federation = plan.rule, plan.experiment.federation
+    cohort = standing.asked(cohort_of(plan.experiment, round, len(clients.nodes)), federation.accept)
     clients.gather(cohort)
-    rule, batch_size = plan.rule, plan.experiment.local.batch_size
     broadcast = rule.broadcast(state)
     alone = {client: rule.broadcast_to(state, client) for client in cohort}
     sent = {name: shared[name] for name in plan.routes.down}
@@ -102,53 +108,35 @@ def run_round(clients: Clients, plan: Plan, round: int, shared: Arrays, state: S
     def request_for(client: int) -> Request:
         return Request(plan.experiment, round, client, sent, broadcast | alone[client], setting=plan.setting)
 
-    total, drift = rule.begin(shared), Drift(expected, plan.layout.parameters)
-    losses: list[float] = []
-    failures: list[ClientFailure] = []
-    reported: dict[str, list[float]] = {}
-    examples = shrunk = bytes_up = 0
+    drift = Drift(expected, plan.layout.parameters)
+    intake = Intake(rule, plan.experiment, round, shared, drift, standing)
     for reply in exchange(clients, cohort, request_for, expected):
-        reply = checked(rule, reply, shared, round)
-        if isinstance(reply, ClientFailure):
-            failures.append(reply)
-            continue
-        try:
-            rule.fold(total, reply)
-        except ProtocolError as error:
-            failures.append(ClientFailure(reply.client, round, "reply", str(error)))
-            continue
-        drift.fold(reply.arrays)
-        losses.append(reply.metrics.get("loss", float("nan")))
-        for name in CLIENT_DIAGNOSTICS:
-            if name in reply.metrics:
-                reported.setdefault(name, []).append(reply.metrics[name])
-        examples += reply.num_examples
-        shrunk += reply.metrics.get("batch_size", np.inf) < batch_size
-        bytes_up += num_bytes(reply.arrays) + num_bytes(reply.extra)
-    check_enough(len(cohort), failures, plan.experiment.federation.max_lost, round)
-    with one_thread():
-        state, new = rule.finish(state, shared, total)
-        figures = rule.figures(state)
-    if rule.needs_public:
-        new = distil(plan, round, new, total)
+        intake.take(reply)
     bytes_down = len(cohort) * (num_bytes(sent) + num_bytes(broadcast)) + sum(map(num_bytes, alone.values()))
+    enough = has_enough(len(cohort), intake.failures, federation.max_lost)
+    after = standing.after(drift.moves, intake.failures, enough)
+    if not enough:
+        check_skipped(after, len(cohort), intake.failures, federation, round)
+        return outcome_of(intake, shared, state, bytes_down, after, counted=False)
+    with one_thread():
+        state, new = rule.finish(state, shared, intake.total)
+    if rule.needs_public:
+        new = distil(plan, round, new, intake.total)
     if plan.calibrated:
         measured, more_down, more_up = calibrate(clients, plan, round, cohort, new)
-        new, bytes_down, bytes_up = new | measured, bytes_down + more_down, bytes_up + more_up
+        new, bytes_down, intake.bytes_up = new | measured, bytes_down + more_down, intake.bytes_up + more_up
+    return replace(outcome_of(intake, new, state, bytes_down, after), figures=rule.figures(state))
+
+
+def outcome_of(
+    intake: Intake, shared: Arrays, state: State, bytes_down: int, standing: Standing, counted: bool = True
+) -> RoundOutcome:
+    """Put together what a round did."""
+    reported = {name: tuple(values) for name, values in intake.reported.items()}
     return RoundOutcome(
-        new, state, tuple(losses), tuple(failures), examples, int(shrunk), bytes_down, bytes_up,
-        drift.result(), {name: tuple(values) for name, values in reported.items()}, figures,
+        shared, state, tuple(intake.losses), tuple(intake.failures), intake.examples, intake.shrunk, bytes_down,
+        intake.bytes_up, intake.drift.result(), reported, standing=standing, counted=counted,
     )  # fmt: skip
-
-
-def checked(rule: FederationRule, reply: Update | ClientFailure, shared: Arrays, round: int) -> Update | ClientFailure:
-    """Turn an update whose extra arrays are not what the rule uploads into a failure."""
-    if isinstance(reply, Update):
-        try:
-            rule.check_extra(reply.extra, shared)
-        except ProtocolError as error:
-            return ClientFailure(reply.client, round, "reply", str(error))
-    return reply
 
 
 def calibrate(
@@ -184,14 +172,23 @@ def distil(plan: Plan, round: int, shared: Arrays, total: Total) -> Arrays:
         return plan.rule.distil(shared, total, Workshop(network, plan.trainer.public, generator))
 
 
-def check_enough(cohort: int, failures: Sequence[ClientFailure], max_lost: float, round: int) -> None:
-    """Refuse a round that lost every client, or more of them than allowed.
+def has_enough(cohort: int, failures: Sequence[ClientFailure], max_lost: float) -> bool:
+    """Return whether enough of a cohort replied: at least one client, and no larger share lost than allowed."""
+    return len(failures) < cohort and len(failures) <= max_lost * cohort
+
+
+def check_skipped(
+    standing: Standing, cohort: int, failures: Sequence[ClientFailure], federation: Federation, round: int
+) -> None:
+    """End a run whose rounds lose too many clients too often.
 
     Raises:
         TooFewClientsError: shows the counts and the first failure.
     """
-    if failures and (len(failures) == cohort or len(failures) > max_lost * cohort):
+    if standing.skipped > federation.max_skipped:
+        first = f"; the first: {failures[0]}" if failures else "; nobody was left to ask"
+        again = f", {standing.skipped} rounds in a row," if federation.max_skipped else ","
         raise TooFewClientsError(
-            f"round {round} lost {len(failures)} of {cohort} clients, more than federation.max_lost={max_lost:g} "
-            f"allows; the first: {failures[0]}"
+            f"round {round} lost {len(failures)} of {cohort} clients{again} more than "
+            f"federation.max_lost={federation.max_lost:g} allows{first}"
         )

@@ -84,11 +84,15 @@ class Progress:
         self._rounds.append(row)
         line = (
             f"round {event['round']}/{event['rounds']}  clients {event['ok']} ok {event['failed']} failed  "
-            f"loss {event['loss']:.3f} ±{event['loss_spread']:.3f}  "
+            f"loss {_number(event['loss'], 3)} ±{_number(event['loss_spread'], 3)}  "
             f"std {_number(event['diagnostics'].get('std'))}  drift cos {_number(event.get('drift_cosine'))}  "
             f"{event['bytes_up'] / 1e6:.1f} MB up {event['bytes_down'] / 1e6:.1f} MB down  left {row['left']}"
         )
-        return [line, *(f"  lost {failure}" for failure in event["failures"][:1])]
+        lines = [line, *(f"  lost {failure}" for failure in event["failures"][:1])]
+        if not event.get("counted", True):
+            self._warnings.append(f"round {event['round']} did not count: too few clients, the weights stay")
+            lines.append(f"  {self._warnings[-1]}")
+        return lines
 
     def _evaluation(self, event: Mapping[str, Any]) -> list[str]:
         self._evaluated[event["round"]] = event
@@ -120,8 +124,8 @@ class Progress:
             table.add_row(
                 f"{row['round']}/{row['rounds']}",
                 f"{row['ok']}/{row['failed']}",
-                f"{row['loss']:.3f}",
-                f"{row['loss_spread']:.3f}",
+                _number(row["loss"], 3),
+                _number(row["loss_spread"], 3),
                 _percent(scores["recall@1"]) if "recall@1" in scores else "",
                 _percent(scores["map@r"]) if "map@r" in scores else "",
                 _number(diagnostics.get("std")),

@@ -72,6 +72,19 @@ class Start(Section):
     )
 
 
+class Accept(Section):
+    """What the server accepts of a client's reply; a reply beyond a bound is refused, and the reason is logged."""
+
+    examples: Count = Field(
+        100_000_000, description="most images that a client may say it trained on in one round, epochs counted"
+    )
+    norm: NonNegative = Field(0.0, description="furthest that the trained weights may move, L2; 0 for no bound")
+    norm_ratio: NonNegative = Field(
+        0.0, description="furthest move as a multiple of the median move of earlier rounds; 0 for no bound"
+    )
+    strikes: Whole = Field(0, description="refused replies after which a client is no longer asked; 0 for never")
+
+
 class Federation(Section):
     """How many rounds, which clients take part in each, and how their updates become one model."""
 
@@ -93,7 +106,11 @@ class Federation(Section):
     max_staleness: Whole = Field(
         0, description="a client that skipped more rounds than this forgets its own state; 0 keeps it for ever"
     )
-    max_lost: Fraction = Field(0.5, description="a round that loses more than this share of its cohort ends the run")
+    max_lost: Fraction = Field(
+        0.5, description="a round that loses more than this share of its cohort does not count: the weights stay"
+    )
+    max_skipped: Whole = Field(0, description="rounds in a row that may fail to count; one more ends the run")
+    accept: Accept = Field(Accept(), description=Accept.__doc__)
 
 
 class Local(Section):

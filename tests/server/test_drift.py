@@ -20,7 +20,7 @@ def moved(*vectors: list[float]) -> dict[str, float]:
     """Fold clients that moved a single tensor by these vectors."""
     drift = Drift({"w": np.zeros(len(vectors[0]))}, ["w"])
     for vector in vectors:
-        drift.fold({"w": np.array(vector)})
+        drift.fold(drift.move_of({"w": np.array(vector)}))
     return drift.result()
 
 
@@ -31,7 +31,7 @@ def test_the_cosine_is_the_mean_over_all_pairs_of_clients() -> None:
         after = {
             name: (array + scale * rng.normal(size=array.shape)).astype(np.float32) for name, array in START.items()
         }
-        drift.fold(after)
+        drift.fold(drift.move_of(after))
         moves.append(np.concatenate([(after[name] - START[name]).ravel() for name in ("a", "b")]).tolist())
     pairs = list(itertools.combinations(moves, 2))
     found = drift.result()
@@ -70,5 +70,5 @@ def test_one_client_has_nobody_to_agree_with() -> None:
 def test_without_clients_or_without_shared_weights_nothing_is_measured() -> None:
     assert Drift(START, NAMES).result() == {}
     alone = Drift({}, NAMES)
-    alone.fold({})
+    alone.fold(alone.move_of({}))
     assert alone.result() == {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -13,8 +15,11 @@ from flwr.app import Message
 from fedmetric.errors import Interrupted, TooFewClientsError
 from fedmetric.federation.base import FederationRule, RuleContext, Update
 from fedmetric.layout import Layout, routes
+from fedmetric.server.drift import Drift
 from fedmetric.server.exchange import Clients, exchange
-from fedmetric.server.rounds import Plan, check_enough, checked, run_round
+from fedmetric.server.intake import Intake
+from fedmetric.server.rounds import Plan, check_skipped, has_enough, run_round
+from fedmetric.server.standing import Standing
 from fedmetric.simulations.engines.grid import identify_process
 from fedmetric.wire import ClientFailure, Request, failure_reply, pack_update, unpack_request
 from tiny import tiny
@@ -142,13 +147,34 @@ def test_a_round_that_loses_too_many_shows_the_first_error() -> None:
         run_round(clients(ScriptedGrid(failures), 3), PLAN, 1, SHARED, {})
 
 
-def test_losing_every_client_is_never_allowed() -> None:
-    with pytest.raises(TooFewClientsError, match="lost 1 of 1 clients"):
-        check_enough(1, [ClientFailure(0, 1, "data", "gone")], 1.0, 1)
+GONE = [ClientFailure(k, 1, "data", "gone") for k in range(2)]
 
 
-def test_losing_exactly_the_allowed_share_is_allowed() -> None:
-    check_enough(4, [ClientFailure(k, 1, "data", "gone") for k in range(2)], 0.5, 1)
+@pytest.mark.parametrize(
+    ("cohort", "lost", "max_lost", "enough"), [(1, 1, 1.0, False), (4, 2, 0.5, True), (0, 0, 0.5, False)]
+)
+def test_a_round_counts_with_one_client_and_no_more_lost_than_allowed(
+    cohort: int, lost: int, max_lost: float, enough: bool
+) -> None:
+    assert has_enough(cohort, GONE[:lost], max_lost) is enough
+
+
+def test_rounds_may_fail_to_count_as_often_in_a_row_as_the_experiment_says() -> None:
+    federation = tiny("federation.max_skipped=2").federation
+    check_skipped(Standing(skipped=2), 2, GONE, federation, 7)
+    with pytest.raises(TooFewClientsError, match="lost 2 of 2 clients, 3 rounds in a row, more.*client 0"):
+        check_skipped(Standing(skipped=3), 2, GONE, federation, 7)
+
+
+def test_a_round_that_does_not_count_leaves_weights_and_state_as_they_were() -> None:
+    plan = replace(PLAN, experiment=tiny("federation.max_skipped=1"))
+    shared = {"w": np.array([0.25, -3.0], np.float32)}
+    failures = {k: ClientFailure(k, 1, "data", "gone") for k in (0, 2)}
+    outcome = run_round(clients(ScriptedGrid(failures), 3), plan, 1, shared, {"s": np.ones(1)})
+    assert not outcome.counted
+    assert outcome.shared["w"].tobytes() == shared["w"].tobytes()
+    assert outcome.state["s"].tobytes() == np.ones(1).tobytes()
+    assert outcome.standing.skipped == 1
 
 
 def clients(grid: ScriptedGrid, count: int) -> Clients:
@@ -156,8 +182,73 @@ def clients(grid: ScriptedGrid, count: int) -> Clients:
 
 
 def test_an_upload_beside_the_weights_that_the_rule_did_not_ask_for_is_a_failure() -> None:
-    found = checked(PLAN.rule, Update(1, {}, 1, {"notes": np.zeros(2)}), SHARED, 4)
-    assert isinstance(found, ClientFailure)
-    assert str(found) == (
+    intake = Intake(PLAN.rule, PLAN.experiment, 4, SHARED, Drift(SHARED, ["w"]), Standing())
+    intake.take(Update(1, SHARED, 1, {"notes": np.zeros(2)}))
+    assert [str(failure) for failure in intake.failures] == [
         "client 1, round 4, reply: what is uploaded beside the weights: missing arrays [], unexpected arrays ['notes']"
-    )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bound", "sent", "claims", "reason"),
+    [
+        ("examples=10", 1.0, 11, "num-examples is 11, at most 10 are accepted (federation.accept.examples)"),
+        ("norm=2.0", 3.0, 1, "the update moves by 4.24, at most 2 (federation.accept.norm)"),
+        ("norm_ratio=3.0", 3.0, 1, "the update moves by 4.24, at most 3: 3 times the median of the last rounds"),
+    ],
+)
+def test_a_reply_beyond_a_bound_is_refused_and_leaves_no_trace(
+    bound: str, sent: float, claims: int, reason: str
+) -> None:
+    experiment = tiny(f"federation.accept.{bound}")
+    intake = Intake(PLAN.rule, experiment, 1, SHARED, Drift(SHARED, ["w"]), Standing(moves=(1.0, 9.0, 1.0)))
+    intake.take(Update(0, {"w": np.full(2, sent, np.float32)}, claims))
+    assert reason in intake.failures[0].error
+    assert (intake.total.weights.weight, intake.examples, intake.losses, intake.drift.moves) == (0.0, 0, [], [])
+
+
+def test_a_client_is_asked_no_more_after_its_last_strike() -> None:
+    plan = replace(PLAN, experiment=tiny("federation.accept.strikes=2"))
+    grid = ScriptedGrid({1: {"w": np.full(2, np.nan, np.float32)}})
+    standing, asked = Standing(), []
+    for round in (1, 2, 3):
+        before = len(grid.pushed)
+        standing = run_round(clients(grid, 3), plan, round, SHARED, {}, standing).standing
+        asked.append(grid.pushed[before:])
+    assert asked == [[0, 1, 2], [0, 1, 2], [0, 2]]
+    assert standing.strikes == {1: 2}
+
+
+def test_a_standing_survives_json() -> None:
+    standing = Standing((0.1, 1e-30), {3: 2}, 1)
+    assert Standing.from_plain(json.loads(json.dumps(standing.to_plain()))) == standing
+
+
+def test_only_the_last_moves_are_remembered_and_rounds_that_did_not_count_add_none() -> None:
+    standing = Standing()
+    for move in range(20):
+        standing = standing.after([float(move)], [], enough=True)
+    assert standing.moves == tuple(float(move) for move in range(11, 20))
+    assert standing.after([99.0], [], enough=False).moves == standing.moves
+
+
+def test_a_reply_that_comes_after_the_deadline_is_never_read() -> None:
+    class Late(ScriptedGrid):
+        def pull_messages(self, identifiers: Iterable[str]) -> list[Message]:
+            return [] if list(identifiers) == ["m2"] else super().pull_messages(identifiers)
+
+    grid = Late()
+    way = replace(clients(grid, 3), patience=0.2)
+    outcome = run_round(way, PLAN, 1, SHARED, {})
+    assert [str(failure) for failure in outcome.failures] == [
+        "client 1, round 1, transport: no reply before the deadline of the round"
+    ]
+    np.testing.assert_allclose(outcome.shared["w"], [6 / 4, 6 / 4], rtol=1e-6)
+
+
+def test_a_client_that_has_left_is_lost_and_nothing_is_sent() -> None:
+    grid = ScriptedGrid()
+    way = Clients(grid, [100, None, 102])  # type: ignore[arg-type]
+    outcome = run_round(way, PLAN, 1, SHARED, {})
+    assert grid.pushed == [0, 2]
+    assert "no longer registered" in outcome.failures[0].error
