@@ -19,6 +19,7 @@ from fedmetric.errors import UsageError
 PREFIX = "fedmetric-invite-1."
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 MAX_TEXT = 16_384
+DAMAGED = "the invite is damaged; ask for it again, or check that it was copied as a whole"
 
 
 @dataclass(frozen=True)
@@ -64,21 +65,24 @@ def read_invite(source: str) -> Invite:
     """
     text = source.strip()
     if not text.startswith(PREFIX):
-        path = Path(text)
-        if not path.is_file():
-            raise UsageError("this is neither an invite (fedmetric-invite-1....) nor a file that holds one")
-        text = path.read_text(encoding="utf-8", errors="replace").strip()
+        try:
+            text = Path(text).read_text(encoding="utf-8", errors="replace").strip()
+        except (OSError, ValueError):  # the system's own error would show the text, which may hold the token
+            raise UsageError("this is neither an invite (fedmetric-invite-1....) nor a file that holds one") from None
     if not text.startswith(PREFIX) or len(text) > MAX_TEXT:
         raise UsageError(f"the file holds no invite of this version ({PREFIX}...)")
     try:
         body = text.removeprefix(PREFIX)
         fields = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         invite = Invite(**{name: kind(fields[name]) for name, kind in FIELDS.items()})
-    except (binascii.Error, ValueError, KeyError, TypeError) as error:
-        raise UsageError("the invite is damaged; ask for it again, or check that it was copied as a whole") from error
+        authority = invite.authority.encode()
+    except (binascii.Error, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise UsageError(DAMAGED) from error
+    if not 0 < invite.port < 65536:
+        raise UsageError(DAMAGED)
     for name in (invite.federation, invite.site):
         check_name(name)
-    read_certificate(invite.authority.encode())
+    read_certificate(authority)
     return invite
 
 
