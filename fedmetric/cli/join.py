@@ -90,8 +90,6 @@ def leave(
     force: Annotated[bool, typer.Option("--force", help="Also when the server cannot be told.")] = False,
 ) -> None:
     """Leave a federation: the server forgets the key, and the site's folder is removed. Images are not touched."""
-    import shutil
-
     from fedmetric.clients.enrol import leave as say_goodbye
     from fedmetric.deployment.home import open_home
     from fedmetric.errors import FedmetricError
@@ -102,5 +100,5 @@ def leave(
     except FedmetricError as error:
         if not force:
             raise UsageError(f"{error}; --force removes the folder all the same") from error
-    shutil.rmtree(found.folder)
-    print(f"site '{found.site}' has left '{found.federation}'; {found.folder} is removed")
+    kept = "is removed" if found.remove() else "keeps only files that are not the site's"
+    print(f"site '{found.site}' has left '{found.federation}'; {found.folder} {kept}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -91,6 +92,19 @@ class Home:
         }
         write_private(self.folder / SETTINGS, tomli_w.dumps(settings).encode())
 
+    def remove(self) -> bool:
+        """Remove what the site keeps, and the folder unless other files lie in it; return whether it is gone."""
+        own = [self.folder / name for name in (SETTINGS, "enrolled", "flower")]
+        for path in (*own, self.authority, self.key, self.memory, self.log):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        if any(self.folder.iterdir()):
+            return False
+        self.folder.rmdir()
+        return True
+
 
 def default_home(federation: str, site: str) -> Path:
     """Return where a site lives unless told otherwise: under XDG_STATE_HOME, or ~/.local/state."""
@@ -111,7 +125,7 @@ def open_home(folder: Path) -> Home:
         given = tomllib.loads(place.read_text(encoding="utf-8"))
         return Home(
             folder.absolute(), given["federation"], given["site"], given["host"], int(given["port"]),
-            Path(given["data"]), given.get("limits", {}),
+            Path(given["data"]), dict(given.get("limits", {})),
         )  # fmt: skip
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{place}: {error!r} is wrong or missing") from error
