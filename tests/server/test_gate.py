@@ -113,7 +113,8 @@ def test_a_secret_that_was_lost_opens_nothing(behind: Behind) -> None:
         "/", "", "/v1//control/x", "//v1/control/x", "/v1/Control/x",
         "/docs", "/openapi.json", "/redoc", "/health", "/v1", "/v1/", "/v1/fleet", "/v1/other/x",
         "/V1/fleet/x", "//v1/fleet/x", "/v1//fleet/x", "/v1/%66leet/x", "/x/v1/fleet/x", "v1/fleet/x", "/fedmetric",
-        "/fedmetric/", "/fedmetric/hello/", "/fedmetric//hello", "//fedmetric/hello", "/fedmetric/other", "/fedmetric/enrol/../x",
+        "/fedmetric/", "/fedmetric/hello/", "/fedmetric//hello", "//fedmetric/hello", "/fedmetric/other",
+        "/fedmetric/enrol/../x",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("client", [OUTSIDE, HERE])
