@@ -20,8 +20,14 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def real_data() -> Path:
+def real_data(real_data_of_module: Path) -> Path:
     """Return the folder of the real data sets, or skip the test."""
+    return real_data_of_module
+
+
+@pytest.fixture(scope="session")
+def real_data_of_module() -> Path:
+    """Return the folder of the real data sets to fixtures that outlive a test, or skip what needs them."""
     place = os.environ.get("FEDMETRIC_DATA")
     if not place or not Path(place).is_dir():
         pytest.skip("set FEDMETRIC_DATA to a folder with the real data sets to run this test")
