@@ -23,7 +23,7 @@ from fedmetric.deployment.invite import check_name
 from fedmetric.deployment.office import Office
 from fedmetric.deployment.private_files import write_private
 from fedmetric.deployment.roster import RefusedError, claim_of
-from fedmetric.errors import FedmetricError, UsageError
+from fedmetric.errors import UsageError
 from fedmetric.wire import PROTOCOL
 
 LOOK_SECONDS = 1.0
@@ -70,8 +70,8 @@ class Registrar:
                     del self._known[site]
                     log.info("site %s is no longer let in", site)
             for site, key in keys.items():
-                if site not in self._known:
-                    self._known[site] = (key, self._node_of(site, key.encode()))
+                if site not in self._known and (node := self._node_of(site, key.encode())) is not None:
+                    self._known[site] = (key, node)
             numbers = {site: node for site, (_, node) in self._known.items()}
             write_private(self._office.nodes, json.dumps(numbers).encode())
 
@@ -82,11 +82,16 @@ class Registrar:
             if key not in keys:
                 self._nodes.delete_node(NOOP_FLWR_AID, node)
 
-    def _node_of(self, site: str, key: bytes) -> int:
+    def _node_of(self, site: str, key: bytes) -> int | None:
+        """Return the node with a key, made if need be; None if Flower takes the key no more: others must not suffer."""
         known = self._nodes.get_node_id_by_public_key(key)
         if known is not None:
             return known
-        return self._nodes.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, HEARTBEAT_DEFAULT_INTERVAL, name=site)
+        try:
+            return self._nodes.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, HEARTBEAT_DEFAULT_INTERVAL, name=site)
+        except ValueError:
+            log.error("site %s came with a key that was withdrawn; revoke it, and invite it once it has left", site)
+            return None
 
     def watch(self, stop: threading.Event) -> None:
         """Carry the roster over whenever its file changes, until told to stop."""
@@ -112,27 +117,27 @@ def pages(office: Office, registrar: Registrar) -> APIRouter:
         return {"federation": office.federation, "version": __version__, "protocol": PROTOCOL}
 
     @router.post("/enrol", name="fedmetric_enrol")
-    def enrol(asked: dict[str, Any] = Body()) -> JSONResponse:  # noqa: B008
+    def enrol(asked: Any = Body()) -> JSONResponse:  # noqa: B008
         """Take a site's public key for its token."""
         try:
-            site = check_name(str(asked["site"]))
-            office.roster.enrol(site, str(asked["token"]), str(asked["public_key"]), signature_in(asked))
+            site = check_name(text_in(asked, "site"))
+            office.roster.enrol(site, text_in(asked, "token"), text_in(asked, "public_key"), signature_in(asked))
             registrar.carry_over()
-        except (KeyError, UsageError, RefusedError) as error:
+        except (UsageError, RefusedError) as error:
             log.warning("an enrolment was refused: %s", type(error).__name__)
-            return JSONResponse({"error": refusal(error)}, 403)
+            return JSONResponse({"error": str(error)}, 403)
         log.info("site %s has enrolled", site)
         return JSONResponse({"enrolled": site, "version": __version__, "protocol": PROTOCOL})
 
     @router.post("/leave", name="fedmetric_leave")
-    def leave(asked: dict[str, Any] = Body()) -> JSONResponse:  # noqa: B008
+    def leave(asked: Any = Body()) -> JSONResponse:  # noqa: B008
         """Let a site withdraw its own key."""
         members = {member.site: member for member in office.roster.members() if member.status == "enrolled"}
-        member = members.get(str(asked.get("site")))
         try:
+            member = members.get(text_in(asked, "site"))
             known = member and is_signed(member.public_key.encode(), farewell_of(member.site), signature_in(asked))
-        except (KeyError, RefusedError):
-            known = False
+        except RefusedError:
+            member, known = None, False
         if not member or not known:
             return JSONResponse({"error": "this site is not enrolled here, or the request is not signed by it"}, 403)
         office.roster.revoke(member.site)
@@ -143,21 +148,28 @@ def pages(office: Office, registrar: Registrar) -> APIRouter:
     return router
 
 
-def signature_in(asked: dict[str, Any]) -> bytes:
+def text_in(asked: Any, name: str) -> str:
+    """Return one part of a request; any JSON may have been sent.
+
+    Raises:
+        RefusedError: it is not there, or no plain text.
+    """
+    value = asked.get(name) if isinstance(asked, dict) else None
+    if not isinstance(value, str) or not value.isascii():
+        raise RefusedError(f"{name} is needed, as plain text")
+    return value
+
+
+def signature_in(asked: Any) -> bytes:
     """Return the signature of a request.
 
     Raises:
         RefusedError: it is not written in base64.
     """
     try:
-        return base64.b64decode(str(asked["signature"]), validate=True)
+        return base64.b64decode(text_in(asked, "signature"), validate=True)
     except binascii.Error as error:
         raise RefusedError("the signature is not written in base64") from error
-
-
-def refusal(error: Exception) -> str:
-    """Return what a stranger may read of an error."""
-    return str(error) if isinstance(error, FedmetricError) else "site, token, public_key and signature are needed"
 
 
 def farewell_of(site: str) -> bytes:
