@@ -56,9 +56,8 @@ class OwnFolder(Site):
         """
         given = self.experiment.data.options()
         invert = sources[self.experiment.data.name].traits.get("inverts", False) or given.get("invert", False)
-        kept = {key: given[key] for key in ("manifest",) if key in given}
         options = {"path": str(self._folder), "colour": COLOURS[self._channels], "invert": bool(invert)}
-        source = checked_component(sources, {"name": "folder", **HERE, **kept, **options})
+        source = checked_component(sources, {"name": "folder", **HERE, **options})
         found = load_dataset(source, self.experiment.image_size)
         if both := sorted(name for name in found.train.present_classes() if class_hash(name) in self._evaluated):
             shown = ", ".join(both[:5]) + (", ..." if len(both) > 5 else "")
@@ -98,13 +97,14 @@ class EvaluationOnly(Site):
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data set: of the source "folder", every class is held out; of others, what they hold out."""
+        """The data set: of the source "folder", every class is held out; of others, and of a manifest with held-out
+        rows, what they hold out."""
         component = self.experiment.data
         if not set(HERE) <= set(component.options()):
             return load_dataset(component, self.experiment.image_size)
         everything = checked_component(sources, {**component.model_dump(), **HERE})
         found = load_dataset(everything, self.experiment.image_size)
-        return Dataset(found.held_out, found.train, found.skipped, found.notes)
+        return found if len(found.held_out) else Dataset(found.held_out, found.train, found.skipped, found.notes)
 
     @property
     def training_images(self) -> ImageSet:
