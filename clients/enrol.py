@@ -98,6 +98,10 @@ def ask(home: Home, page: str, body: dict[str, Any] | None = None) -> dict[str, 
         )
         answer = link.getresponse()
         found = json.loads(answer.read(MAX_ANSWER))
+        if not isinstance(found, dict):
+            raise ValueError("the answer is no table")
+    except ssl.SSLEOFError as error:  # it is just being started or stopped, or a relay before it has no server yet
+        raise NotReachedError(f"{home.address} does not answer: it hung up") from error
     except ssl.SSLError as error:
         raise NotTrustedError(
             f"{home.address} is not the server that this site trusts, or its certificate is not valid: "
@@ -111,7 +115,7 @@ def ask(home: Home, page: str, body: dict[str, Any] | None = None) -> dict[str, 
         link.close()
     if answer.status != 200:
         raise FedmetricError(f"the server refused: {found.get('error', answer.status)}")
-    return dict(found)
+    return found
 
 
 def patiently(step: Callable[[], T], tell: Callable[[str], None], wait: Callable[[float], None] = time.sleep) -> T:
