@@ -9,7 +9,7 @@ from collections.abc import Callable
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from fedmetric.clients.limits import LimitError
+from fedmetric.clients.limits import LimitError, Limits
 from fedmetric.clients.memory import Store, store_for
 from fedmetric.clients.premises import Premises, premises_of
 from fedmetric.data.base import ImageSet
@@ -53,7 +53,8 @@ def _calibrate(site: Site, images: ImageSet, request: Request, store: Store) -> 
 
 def _answer(message: Message, context: Context, work: Work, stage: str) -> Message:
     """Do the work; whatever goes wrong is an error reply with client, round and stage."""
-    reached, client, round, premises = "request", -1, -1, Premises()
+    reached, client, round = "request", -1, -1
+    premises = Premises(limits=Limits())  # until they are known, they are taken for somebody's own
     try:
         premises = premises_of(context.node_config)
         request = unpack_request(message.content, premises.external)
@@ -72,17 +73,19 @@ def _answer(message: Message, context: Context, work: Work, stage: str) -> Messa
         log.info("round %d: trained on %d images, loss %s", round, len(images), update.metrics.get("loss"))
         return Message(pack_update(update, round), reply_to=message)
     except Exception as error:
-        told = tell(error, premises)
+        told = tell(error, premises, reached)
         log.exception("client %d, round %d, %s: %s", client, round, reached, told)
         return failure_reply(ClientFailure(client, round, reached, told), message)
 
 
-def tell(error: Exception, premises: Premises) -> str:
+def tell(error: Exception, premises: Premises, reached: str) -> str:
     """Return what the server is told of an error.
 
     Of a place with images of its own, that is the kind and a mark by which the site's log can be searched: messages
-    may hold names of classes and files. What the server itself caused is told in full.
+    may hold names of classes and files, or shapes that tell how many classes there are. That a request was refused
+    unread, or asks for more than the limits, is told in full.
     """
-    if premises.limits is None or isinstance(error, LimitError | ProtocolError):
+    said = isinstance(error, LimitError) or (isinstance(error, ProtocolError) and reached == "request")
+    if premises.limits is None or said:
         return f"{type(error).__name__}: {error}"
     return f"{type(error).__name__}; the site's log says more under {secrets.token_hex(4)}"
