@@ -96,7 +96,7 @@ def enrol(
         asked = json.loads(request.read_text(encoding="utf-8"))
         token, key, signature = (str(asked[name]) for name in ("token", "public_key", "signature"))
         open_office(deployment).roster.enrol(site, token, key, base64.b64decode(signature))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{request} is not what 'fedmetric join --offline' writes: {error!r}") from error
     print(f"{site}: enrolled")
 

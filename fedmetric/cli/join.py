@@ -39,6 +39,7 @@ def join(
     from fedmetric.clients.limits import Limits
     from fedmetric.deployment.home import default_home, open_home, settle
     from fedmetric.deployment.invite import read_invite
+    from fedmetric.deployment.private_files import write_private
 
     if invite is not None:
         if data is None or not data.is_dir():
@@ -48,7 +49,7 @@ def join(
         print(f"site '{found.site}' of '{found.federation}', server {found.address}, home {found.folder}")
         print(f"trusts the authority with the fingerprint {read.fingerprint}")
         if offline is not None:
-            offline.write_text(json.dumps(enrolment(found, read)), encoding="utf-8")
+            write_private(offline, json.dumps(enrolment(found, read)).encode())
             found.mark_enrolled()
             print(f"{offline}: holds the invite's token; at the server: 'fedmetric deploy enrol {found.site} FILE'")
             return
