@@ -40,7 +40,7 @@ def enrol(home: Home, invite: Invite) -> None:
         FedmetricError: the server refused; the message is its reason.
     """
     ask(home, "enrol", enrolment(home, invite))
-    home.mark_enrolled()
+    home.mark_enrolled(invite.token)
 
 
 def enrolment(home: Home, invite: Invite) -> dict[str, str]:

@@ -50,7 +50,7 @@ def join(
         print(f"trusts the authority with the fingerprint {read.fingerprint}")
         if offline is not None:
             write_private(offline, json.dumps(enrolment(found, read)).encode())
-            found.mark_enrolled()
+            found.mark_enrolled(read.token)
             print(f"{offline}: holds the invite's token; at the server: 'fedmetric deploy enrol {found.site} FILE'")
             return
         if not found.enrolled:

@@ -15,6 +15,7 @@ import tomli_w
 from fedmetric.deployment.certificates import new_node_key, public_key_of
 from fedmetric.deployment.invite import Invite, address_of
 from fedmetric.deployment.private_files import write_private
+from fedmetric.deployment.roster import hash_of
 from fedmetric.errors import UsageError
 
 SETTINGS = "site.toml"
@@ -72,9 +73,14 @@ class Home:
         """Whether the server has taken the key."""
         return (self.folder / "enrolled").exists()
 
-    def mark_enrolled(self) -> None:
-        """Note that the server has taken the key."""
-        (self.folder / "enrolled").touch()
+    def mark_enrolled(self, token: str) -> None:
+        """Note that the server has taken the key, and by the hash of its token for which invite."""
+        (self.folder / "enrolled").write_text(hash_of(token))
+
+    def forget_key(self) -> None:
+        """Drop a key that the server takes no more, so that another is made."""
+        self.key.unlink(missing_ok=True)
+        (self.folder / "enrolled").unlink(missing_ok=True)
 
     def public_key(self) -> str:
         """Return the public key as PEM."""
@@ -134,6 +140,8 @@ def open_home(folder: Path) -> Home:
 def settle(folder: Path, invite: Invite, data: Path) -> Home:
     """Make a site's folder, or go on with the one that is there: its key and its limits stay.
 
+    A site that has enrolled is invited anew only after its key was withdrawn; then it gets another one.
+
     Raises:
         UsageError: the folder belongs to another site, or trusts another authority.
     """
@@ -147,6 +155,8 @@ def settle(folder: Path, invite: Invite, data: Path) -> Home:
                 "'fedmetric leave' first"
             )
         limits = known.limits
+        if known.enrolled and (known.folder / "enrolled").read_text() != hash_of(invite.token):
+            known.forget_key()
     else:
         limits = {}
     home = Home(folder.absolute(), invite.federation, invite.site, invite.host, invite.port, data.absolute(), limits)

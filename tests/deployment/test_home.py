@@ -53,14 +53,28 @@ def test_settling_again_keeps_the_key_and_the_limits_and_takes_new_images_and_ad
     home: Home, invite: Invite, tmp_path: Path
 ) -> None:
     key = home.public_key()
-    home.mark_enrolled()
+    home.mark_enrolled(invite.token)
     add_limits(home, "\n[limits]\nepochs = 3\n")
-    again = settle(home.folder, replace(invite, host="moved.example", port=9001, token="new"), tmp_path / "more")
+    again = settle(home.folder, replace(invite, host="moved.example", port=9001), tmp_path / "more")
     assert again.public_key() == key
     assert again.limits == {"epochs": 3}
     assert again.enrolled
     assert (again.address, again.data) == ("moved.example:9001", tmp_path / "more")
     assert open_home(home.folder) == again
+
+
+def test_a_site_that_is_invited_anew_gets_another_key_for_its_old_one_was_withdrawn(home: Home, invite: Invite) -> None:
+    key = home.public_key()
+    add_limits(home, "\n[limits]\nepochs = 3\n")
+    anew = replace(invite, token="anew")
+    assert settle(home.folder, anew, home.data).public_key() == key  # it has never enrolled
+    home.mark_enrolled(invite.token)
+    again = settle(home.folder, anew, home.data)
+    assert not again.enrolled
+    assert again.public_key() != key
+    assert again.limits == {"epochs": 3}
+    again.mark_enrolled("anew")
+    assert settle(home.folder, anew, home.data).public_key() == again.public_key()
 
 
 def test_two_sites_have_keys_of_their_own(home: Home, invite: Invite, tmp_path: Path) -> None:
@@ -98,8 +112,8 @@ def test_damaged_settings_are_named(text: str, home: Home) -> None:
         open_home(home.folder)
 
 
-def test_removing_a_site_leaves_nothing_behind(home: Home) -> None:
-    home.mark_enrolled()
+def test_removing_a_site_leaves_nothing_behind(home: Home, invite: Invite) -> None:
+    home.mark_enrolled(invite.token)
     home.log.touch()
     for folder in (home.memory, home.folder / "flower"):
         (folder / "deep").mkdir(parents=True)
