@@ -70,8 +70,8 @@ class Registrar:
                     del self._known[site]
                     log.info("site %s is no longer let in", site)
             for site, key in keys.items():
-                if site not in self._known and (node := self._node_of(site, key.encode())) is not None:
-                    self._known[site] = (key, node)
+                if site not in self._known and (found := self._node_of(site, key.encode())) is not None:
+                    self._known[site] = (key, found)
             numbers = {site: node for site, (_, node) in self._known.items()}
             write_private(self._office.nodes, json.dumps(numbers).encode())
 
