@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
 import threading
 import time
@@ -19,6 +18,7 @@ from flwr.serverapp import Grid
 from fedmetric.deployment.office import Office, open_office
 from fedmetric.errors import FedmetricError, Interrupted, TooFewClientsError
 from fedmetric.server.checkpoints import Checkpoint
+from fedmetric.server.conductor import conducting
 from fedmetric.server.events import Emit
 from fedmetric.server.exchange import Clients
 from fedmetric.server.loop import Report, serve
@@ -26,7 +26,6 @@ from fedmetric.server.supervise import go_on, supervise
 from fedmetric.training.apart import EvaluationOnly
 
 TERMS = "deployment.json"
-PROCESS = "server.pid"
 LOOK_SECONDS = 0.5
 log = logging.getLogger("fedmetric.server")
 
@@ -98,9 +97,10 @@ def conduct_deployed(grid: Grid, run: Path, deployment: Path) -> None:
     Raises:
         FedmetricError: the run failed, or was stopped; its summary says how.
     """
-    beginning, terms, office = go_on(run), read_terms(run), open_office(deployment)
+    terms, office = read_terms(run), open_office(deployment)
     nodes = SiteNodes(office, terms.sites)
-    with stopped_by_signals(run) as stop:
+    with conducting(run), stopped_by_signals() as stop:
+        beginning = go_on(run)
 
         def gather(cohort: Sequence[int]) -> None:
             gather_quorum(grid, nodes, cohort, terms, stop)
@@ -108,7 +108,7 @@ def conduct_deployed(grid: Grid, run: Path, deployment: Path) -> None:
         def conduct(emit: Emit, start: Checkpoint | None) -> Report:
             site = EvaluationOnly(beginning.experiment, len(terms.sites))
             clients = Clients(grid, nodes, None, stop, terms.patience, gather)
-            return serve(lambda: clients, site, beginning.folder, emit, start)
+            return serve(lambda: clients, site, beginning.folder, emit, start, clients_remember=True)
 
         try:
             supervise(beginning, _quiet, conduct)
@@ -148,15 +148,13 @@ def gather_quorum(
 
 
 @contextmanager
-def stopped_by_signals(run: Path) -> Iterator[threading.Event]:
-    """Write this process's number into the run's folder, and set an event when it is told to end."""
+def stopped_by_signals() -> Iterator[threading.Event]:
+    """Set an event when this process is told to end."""
     stop = threading.Event()
     earlier = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    (run / PROCESS).write_text(str(os.getpid()), encoding="utf-8")
     try:
         yield stop
     finally:
-        (run / PROCESS).unlink(missing_ok=True)
         for number, handler in earlier.items():
             signal.signal(number, handler)
 

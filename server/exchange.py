@@ -63,11 +63,19 @@ def exchange(
             request = request_for(waiting.popleft())
             under_way.append((request, _send(clients, request)))
         request, identifier = under_way.popleft()
-        yield (
-            _read(_wait(clients, identifier, deadline), request, expected)
-            if identifier
-            else _lost(request, "the site is no longer registered")
-        )
+        yield _reply(clients, request, identifier, deadline, expected)
+
+
+def _reply(
+    clients: Clients, request: Request, identifier: str, deadline: float | None, expected: Arrays
+) -> Update | ClientFailure:
+    """Wait for one reply; whatever its sender wrote, it is an update as asked for, or a failure of that client."""
+    if not identifier:
+        return _lost(request, "the site is no longer registered")
+    try:
+        return _read(_wait(clients, identifier, deadline), request, expected)
+    except Exception as error:  # Flower unpacks what a client sent, and says in many ways that it cannot
+        return ClientFailure(request.client, request.round, "reply", f"the reply cannot be read: {error}")
 
 
 def _send(clients: Clients, request: Request) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import ssl
 import subprocess
@@ -23,8 +22,8 @@ from typing import Any
 from fedmetric.deployment.office import Office
 from fedmetric.errors import FedmetricError, Interrupted, UsageError
 from fedmetric.runs import EVENTS, RunFolder
+from fedmetric.server.conductor import ask_to_end, is_conducted
 from fedmetric.server.control import start_app
-from fedmetric.server.deployed import PROCESS
 from fedmetric.server.events import Emit
 
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
@@ -126,7 +125,6 @@ def follow(folder: RunFolder, listen: Emit, process: subprocess.Popen[bytes], lo
         FedmetricError: the run failed, or the process that conducts it is gone.
     """
     events, begin = event_lines(folder.path / EVENTS), time.monotonic() + BEGIN_SECONDS
-    pid = folder.path / PROCESS
     began = False
     while True:
         for event in next(events):
@@ -137,8 +135,8 @@ def follow(folder: RunFolder, listen: Emit, process: subprocess.Popen[bytes], lo
             if summary["status"] != "done":
                 raise RunFailedError(summary)
             return summary
-        began = began or pid.exists()
-        gone = began and not is_alive(pid)
+        conducted = is_conducted(folder.path)
+        began, gone = began or conducted, began and not conducted
         lost = process.poll() is not None or gone or (not began and time.monotonic() > begin)
         if lost and folder.summary() is None:
             raise FedmetricError(
@@ -172,21 +170,10 @@ def event_lines(path: Path) -> Iterator[list[dict[str, Any]]]:
 
 def end_conductor(folder: RunFolder) -> None:
     """Ask the process that conducts a run to end, and wait until it has written its last checkpoint."""
-    pid = folder.path / PROCESS
-    if is_alive(pid):
-        os.kill(int(pid.read_text()), signal.SIGTERM)
+    ask_to_end(folder.path)
     deadline = time.monotonic() + DOWN_SECONDS
-    while is_alive(pid) and time.monotonic() < deadline:
+    while is_conducted(folder.path) and time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)
-
-
-def is_alive(pid: Path) -> bool:
-    """Return whether the process that a file names is there."""
-    try:
-        os.kill(int(pid.read_text()), 0)
-        return True
-    except (OSError, ValueError):
-        return False
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -93,6 +93,7 @@ def serve(
     emit: Emit,
     start: Checkpoint | None = None,
     keeper: Keeper | None = None,
+    clients_remember: bool = False,
 ) -> Report:
     """Run an experiment with its clients.
 
@@ -103,6 +104,7 @@ def serve(
         emit: called with every event of the run.
         start: a checkpoint to continue from; by default the beginning.
         keeper: holds the clients' own states, if they are to be checkpointed.
+        clients_remember: whether clients keep their own states themselves, for a run that goes on later.
 
     Raises:
         ConfigError: the objective cannot be trained on some client, or the rule needs what the engine has not.
@@ -120,7 +122,7 @@ def serve(
     judge = Judge(site)
     if start is not None and start.class_hashes != judge.class_hashes:
         raise DataError(f"{folder.path}: the checkpoint was trained on other classes than the data set now holds")
-    if start is not None and keeper is None and needs_client_state(trainer):
+    if start is not None and keeper is None and not clients_remember and needs_client_state(trainer):
         raise ConfigError(
             "this engine does not keep the clients' own state in checkpoints, and this run cannot go on without it; "
             "resume with --engine local a run that --engine local began"

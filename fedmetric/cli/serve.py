@@ -82,16 +82,14 @@ def _begun(office: Office, experiment: Any, path: Path, quorum: int | None, pati
 
 
 def _resumed(path: Path) -> RunFolder:
-    from fedmetric.runs import RunFolder
+    from fedmetric.server.conductor import is_conducted
     from fedmetric.server.deployed import read_terms
+    from fedmetric.server.supervise import go_on
 
-    folder = RunFolder.open(path)
     read_terms(path)
-    summary = folder.summary()
-    if summary and summary["status"] == "done":
-        raise UsageError(f"{path} is done: {summary['rounds']} rounds; nothing to resume")
-    folder.forget_summary()
-    return folder
+    if is_conducted(path):
+        raise UsageError(f"{path} is being conducted already; wait for it, or end it")
+    return go_on(path).folder
 
 
 def _bind(office: Office) -> str:

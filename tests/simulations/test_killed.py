@@ -1,0 +1,65 @@
+"""A run that is killed (SIGKILL) at any of eight points is resumed to the weights of an undisturbed run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import killer
+import pytest
+
+from tiny import tiny
+
+TESTS = Path(__file__).parent.parent
+KILLED_ROUND = 2
+OVERRIDES = ("objective.name=byol", "objective.hidden_dim=16", "objective.output_dim=8", "checkpoint_every=1",
+             "federation.rounds=3", "federation.rule=fedavgm", "evaluation.tasks=[\"retrieval\"]")  # fmt: skip
+
+
+def fedmetric(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(TESTS / "deployment" / "killed"), str(TESTS / "deployment"), str(TESTS)])
+    environment = {**os.environ, "PYTHONPATH": path, **more}
+    command = [sys.executable, "-m", "fedmetric.cli.app", *words, "--workers", "1"]
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("experiment") / "tiny.toml"
+    place.write_text(tiny(*OVERRIDES).to_toml())
+    return place
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, experiment: Path) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "undisturbed"
+    done = fedmetric("run", str(experiment), "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def rounds_of(run: Path) -> list[int]:
+    lines = (run / "events.jsonl").read_text().splitlines()
+    return [event["round"] for event in map(json.loads, lines) if event["event"] == "round"]
+
+
+@pytest.mark.parametrize("point", killer.POINTS)
+def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
+    point: str, experiment: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    round = 3 if point == "before_the_summary" else KILLED_ROUND
+    arms = {killer.POINT: point, killer.ROUND: str(round), killer.DONE: str(tmp_path / "killed")}
+    run = tmp_path / "run"
+    killed = fedmetric("run", str(experiment), "--out", str(run), **arms)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (run / "summary.json").exists()
+    resumed = fedmetric("resume", str(run), **arms)
+    assert resumed.returncode == 0, resumed.stderr
+    wanted, found = (json.loads((place / "summary.json").read_text()) for place in (undisturbed, run))
+    assert found["weights_sha256"] == wanted["weights_sha256"]
+    assert found["evaluation"] == wanted["evaluation"]
+    assert rounds_of(run) == [1, 2, 3]
