@@ -65,6 +65,17 @@ def leave(home: Home) -> None:
     ask(home, "leave", {"site": home.site, "signature": base64.b64encode(signature).decode()})
 
 
+def ask_known(home: Home) -> dict[str, Any]:
+    """Ask the server whether it knows this site's key, and what it is running.
+
+    Raises:
+        NotReachedError: no server.
+        FedmetricError: the server does not know the site.
+    """
+    signature = sign(home.key.read_bytes(), claim_of(home.site, "known"))
+    return ask(home, "known", {"site": home.site, "signature": base64.b64encode(signature).decode()})
+
+
 def hello(home: Home) -> dict[str, Any]:
     """Ask the server who it is.
 

@@ -18,10 +18,10 @@ from flwr.serverapp import Grid
 from fedmetric.deployment.office import Office, open_office
 from fedmetric.errors import FedmetricError, Interrupted, TooFewClientsError
 from fedmetric.server.checkpoints import Checkpoint
-from fedmetric.server.conductor import conducting
+from fedmetric.server.enrolment import SETTING
 from fedmetric.server.events import Emit
 from fedmetric.server.exchange import Clients
-from fedmetric.server.loop import Report, serve
+from fedmetric.server.loop import Report, plan_of, serve
 from fedmetric.server.supervise import go_on, supervise
 from fedmetric.training.apart import EvaluationOnly
 
@@ -99,7 +99,7 @@ def conduct_deployed(grid: Grid, run: Path, deployment: Path) -> None:
     """
     terms, office = read_terms(run), open_office(deployment)
     nodes = SiteNodes(office, terms.sites)
-    with conducting(run), stopped_by_signals() as stop:
+    with stopped_by_signals() as stop:
         beginning = go_on(run)
 
         def gather(cohort: Sequence[int]) -> None:
@@ -107,6 +107,7 @@ def conduct_deployed(grid: Grid, run: Path, deployment: Path) -> None:
 
         def conduct(emit: Emit, start: Checkpoint | None) -> Report:
             site = EvaluationOnly(beginning.experiment, len(terms.sites))
+            (run / SETTING).write_text(json.dumps(asdict(plan_of(site).setting)), encoding="utf-8")
             clients = Clients(grid, nodes, None, stop, terms.patience, gather)
             return serve(lambda: clients, site, beginning.folder, emit, start, clients_remember=True)
 

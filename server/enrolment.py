@@ -11,6 +11,7 @@ import binascii
 import json
 import logging
 import threading
+from pathlib import Path
 from typing import Any, Protocol
 
 from fastapi import APIRouter, Body
@@ -22,11 +23,14 @@ from fedmetric.deployment.certificates import is_signed
 from fedmetric.deployment.invite import check_name
 from fedmetric.deployment.office import Office
 from fedmetric.deployment.private_files import write_private
-from fedmetric.deployment.roster import RefusedError, claim_of
+from fedmetric.deployment.roster import Member, RefusedError, claim_of
 from fedmetric.errors import UsageError
+from fedmetric.runs import RunFolder
 from fedmetric.wire import PROTOCOL
 
 LOOK_SECONDS = 1.0
+SETTING = "setting.json"
+STRANGER = "this site is not enrolled here, or the request is not signed by it"
 log = logging.getLogger("fedmetric.server")
 
 
@@ -107,8 +111,8 @@ class Registrar:
                     log.exception("the roster could not be carried over; trying again")
 
 
-def pages(office: Office, registrar: Registrar) -> APIRouter:
-    """Build the pages under /fedmetric/: hello, enrol and leave."""
+def pages(office: Office, registrar: Registrar, run: Path | None = None) -> APIRouter:
+    """Build the pages under /fedmetric/ for a deployment and the run that it serves: hello, enrol, known and leave."""
     router = APIRouter(prefix="/fedmetric")
 
     @router.get("/hello", name="fedmetric_hello")
@@ -129,17 +133,19 @@ def pages(office: Office, registrar: Registrar) -> APIRouter:
         log.info("site %s has enrolled", site)
         return JSONResponse({"enrolled": site, "version": __version__, "protocol": PROTOCOL})
 
+    @router.post("/known", name="fedmetric_known")
+    def known(asked: Any = Body()) -> JSONResponse:  # noqa: B008
+        """Tell a site that it is enrolled, and what is being run."""
+        if signed_member(office, asked, "known") is None:
+            return JSONResponse({"error": STRANGER}, 403)
+        return JSONResponse(described(run) if run else {})
+
     @router.post("/leave", name="fedmetric_leave")
     def leave(asked: Any = Body()) -> JSONResponse:  # noqa: B008
         """Let a site withdraw its own key."""
-        members = {member.site: member for member in office.roster.members() if member.status == "enrolled"}
-        try:
-            member = members.get(text_in(asked, "site"))
-            known = member and is_signed(member.public_key.encode(), farewell_of(member.site), signature_in(asked))
-        except RefusedError:
-            member, known = None, False
-        if not member or not known:
-            return JSONResponse({"error": "this site is not enrolled here, or the request is not signed by it"}, 403)
+        member = signed_member(office, asked, "leave")
+        if member is None:
+            return JSONResponse({"error": STRANGER}, 403)
         office.roster.revoke(member.site)
         registrar.carry_over()
         log.info("site %s has left", member.site)
@@ -172,6 +178,20 @@ def signature_in(asked: Any) -> bytes:
         raise RefusedError("the signature is not written in base64") from error
 
 
-def farewell_of(site: str) -> bytes:
-    """Return what a site signs to leave."""
-    return claim_of(site, "leave")
+def signed_member(office: Office, asked: Any, what: str) -> Member | None:
+    """Return the enrolled site that signed a request of this kind; None for anybody else."""
+    try:
+        site, signature = text_in(asked, "site"), signature_in(asked)
+    except RefusedError:
+        return None
+    for member in office.roster.members():
+        if member.site == site and member.status == "enrolled":
+            return member if is_signed(member.public_key.encode(), claim_of(site, what), signature) else None
+    return None
+
+
+def described(run: Path) -> dict[str, Any]:
+    """Return the experiment of a run as TOML, and the setting of the federation once it is known."""
+    place = run / SETTING
+    setting = json.loads(place.read_text(encoding="utf-8")) if place.exists() else None
+    return {"experiment": RunFolder.open(run).experiment.to_toml(), "setting": setting}

@@ -19,7 +19,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CONTROL_HEADER = "x-fedmetric-control"
 FLEET, RUNTIME, CONTROL = "/v1/fleet/", "/v1/runtime/", "/v1/control/"
-OWN = ("/fedmetric/hello", "/fedmetric/enrol", "/fedmetric/leave")
+OWN = ("/fedmetric/hello", "/fedmetric/enrol", "/fedmetric/known", "/fedmetric/leave")
 SMALL = 65_536
 NOT_FOUND, TOO_LARGE = (404, b"not found"), (413, b"the request is larger than this server takes")
 

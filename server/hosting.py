@@ -49,7 +49,7 @@ def host_run(office: Office, folder: RunFolder, listen: Emit, bind: str, port: i
         FedmetricError: the run failed, or one of the processes died.
     """
     log = folder.path / LOG
-    with superlink(office, bind, port, log) as process:
+    with superlink(office, bind, port, folder.path) as process:
         start_app(office, port, {"run": str(folder.path.absolute()), "deployment": str(office.folder)})
         try:
             return follow(folder, listen, process, log)
@@ -59,13 +59,14 @@ def host_run(office: Office, folder: RunFolder, listen: Emit, bind: str, port: i
 
 
 @contextmanager
-def superlink(office: Office, bind: str, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start Flower's server behind the gate, wait until it answers, and stop it in the end."""
+def superlink(office: Office, bind: str, port: int, run: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start Flower's server behind the gate for a run, wait until it answers, and stop it in the end."""
     check_free(bind, port)
+    log = run / LOG
     command = [sys.executable, "-m", "fedmetric.server.superlink", str(office.folder), "--host", bind]
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            [*command, "--port", str(port)],
+            [*command, "--port", str(port), "--run", str(run.absolute())],
             stdout=stream, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment(office.folder),
             start_new_session=True,
         )  # fmt: skip

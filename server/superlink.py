@@ -42,7 +42,9 @@ def flower_arguments(office: Office, host: str, port: int) -> list[str]:
     ]  # fmt: skip
 
 
-def application(office: Office, host: str, port: int, max_bytes: int = MAX_BYTES) -> tuple[FastAPI, Registrar]:
+def application(
+    office: Office, host: str, port: int, max_bytes: int = MAX_BYTES, run: Path | None = None
+) -> tuple[FastAPI, Registrar]:
     """Build Flower's application with the gate before it."""
     sys.argv = ["flower-superlink", *flower_arguments(office, host, port)]
     app = create_app(_parse_superlink_lifespan_config(), SuperLinkLifespan)
@@ -50,7 +52,7 @@ def application(office: Office, host: str, port: int, max_bytes: int = MAX_BYTES
     registrar = Registrar(office, state)
     registrar.forget_strangers({node.node_id: node.public_key for node in state.get_node_info(statuses=REMEMBERED)})
     registrar.carry_over()
-    app.include_router(pages(office, registrar))
+    app.include_router(pages(office, registrar, run))
     app.add_middleware(Gate, secret=office.control_secret.read_text(), max_bytes=max_bytes)
     return app, registrar
 
@@ -62,9 +64,10 @@ def main() -> None:
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--max-bytes", type=int, default=MAX_BYTES)
+    parser.add_argument("--run", type=Path)
     given = parser.parse_args()
     office = open_office(given.deployment)
-    app, registrar = application(office, given.host, given.port, given.max_bytes)
+    app, registrar = application(office, given.host, given.port, given.max_bytes, given.run)
     stop = threading.Event()
     threading.Thread(target=registrar.watch, args=(stop,), daemon=True).start()
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()

@@ -12,6 +12,7 @@ from fedmetric.config import Experiment
 from fedmetric.errors import CollapseError, FedmetricError, Interrupted, UsageError
 from fedmetric.runs import SUMMARY_SCHEMA, RunFolder
 from fedmetric.server.checkpoints import Checkpoint, checkpoint_folders, latest_checkpoint
+from fedmetric.server.conductor import conducting, is_conducted
 from fedmetric.server.events import Emit, as_plain
 from fedmetric.server.loop import Report
 
@@ -44,10 +45,12 @@ def go_on(path: Path) -> Beginning:
     Events after the checkpoint are dropped: they will happen again.
 
     Raises:
-        UsageError: the folder is no run, or the run is done already.
+        UsageError: the folder is no run, or the run is done or being conducted already.
         FedmetricError: the checkpoint belongs to another experiment.
     """
     folder = RunFolder.open(path)
+    if is_conducted(path):
+        raise UsageError(f"{path} is being conducted by another process already; wait for it, or end it")
     experiment = folder.experiment
     summary = folder.summary()
     if summary and summary["status"] == "done":
@@ -93,23 +96,24 @@ def supervise(beginning: Beginning, listen: Emit, conduct: Conduct, fail_on: str
         if event["event"] == "alarm" and event["kind"] == fail_on:
             raise CollapseError(f"round {event['round']}: {event['text']}")
 
-    try:
-        for problem in beginning.problems:
-            emit({"event": "warning", "round": last_round, "text": problem})
-        report = conduct(emit, start)
-    except BaseException as error:
-        interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
-        code = getattr(error, "exit_code", 130 if interrupted else 1)
-        seconds = earlier + time.monotonic() - began
-        summary = summarise("interrupted" if interrupted else "failed", code, last_round, None, seconds)
-        summary["error"] = str(error) or type(error).__name__
+    with conducting(folder.path):
+        try:
+            for problem in beginning.problems:
+                emit({"event": "warning", "round": last_round, "text": problem})
+            report = conduct(emit, start)
+        except BaseException as error:
+            interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
+            code = getattr(error, "exit_code", 130 if interrupted else 1)
+            seconds = earlier + time.monotonic() - began
+            summary = summarise("interrupted" if interrupted else "failed", code, last_round, None, seconds)
+            summary["error"] = str(error) or type(error).__name__
+            folder.write_summary(summary)
+            emit({"event": "end", "round": last_round, "status": summary["status"], "error": summary["error"]})
+            raise
+        summary = summarise("done", 0, report.rounds, report, report.seconds)
         folder.write_summary(summary)
-        emit({"event": "end", "round": last_round, "status": summary["status"], "error": summary["error"]})
-        raise
-    summary = summarise("done", 0, report.rounds, report, report.seconds)
-    folder.write_summary(summary)
-    emit({"event": "end", "round": report.rounds, "status": "done", "weights_sha256": report.weights_sha256})
-    return summary
+        emit({"event": "end", "round": report.rounds, "status": "done", "weights_sha256": report.weights_sha256})
+        return summary
 
 
 def summarise(status: str, exit_code: int, rounds: int, report: Report | None, seconds: float) -> dict[str, Any]:

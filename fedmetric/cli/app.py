@@ -15,6 +15,7 @@ from fedmetric.cli.doctor import doctor
 from fedmetric.cli.join import join, leave
 from fedmetric.cli.listing import list_methods
 from fedmetric.cli.serve import serve
+from fedmetric.cli.status import status
 from fedmetric.cli.sweep import sweep
 from fedmetric.errors import FedmetricError, Interrupted
 
@@ -37,6 +38,7 @@ app.add_typer(config_commands.app, name="config")
 app.command("benchmarks")(benchmarks)
 app.add_typer(deploy_commands.app, name="deploy")
 app.command("serve")(serve)
+app.command("status")(status)
 app.command("join")(join)
 app.command("leave")(leave)
 app.command("doctor")(doctor)

@@ -7,6 +7,7 @@ import shutil
 import sys
 from importlib import metadata, util
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -32,8 +33,17 @@ LAYOUTS = {
 LOW_DISK = 2 * 10**9
 
 
-def doctor(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Check versions, extras, cores, disk and data folders; exit 1 when something needed is missing."""
+def doctor(
+    data: DataOption = None,
+    deployment: Annotated[Path | None, typer.Option("--deployment", "-d", help="Check a server's folder too.")] = None,
+    home: Annotated[Path | None, typer.Option("--home", help="Check a site and its way to the server.")] = None,
+    network: Annotated[bool, typer.Option("--network", help="List every host that is contacted, and stop.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check versions, extras, cores, disk and data folders; exit 1 when something needed is missing or wrong."""
+    if network:
+        _network(home)
+        return
     from fedmetric.data.cache import cache_root, data_root
 
     findings: list[tuple[str, str, str]] = [_python()]
@@ -49,13 +59,38 @@ def doctor(data: DataOption = None, as_json: JsonOption = False) -> None:
     if root:
         held = [name for name, folders in LAYOUTS.items() if any((root / folder).is_dir() for folder in folders)]
         findings.append(("ok" if held else "note", "data sets", ", ".join(held) or "none recognised there"))
+    findings += _deployed(deployment, home)
     if as_json:
         print_json([dict(zip(("status", "what", "detail"), finding, strict=True)) for finding in findings])
     else:
         for status, what, detail in findings:
             print(f"{status:<8}{what:<26}{detail}")
-    if any(status == "missing" for status, _, _ in findings):
+    if any(status in ("missing", "bad") for status, _, _ in findings):
         raise typer.Exit(1)
+
+
+def _deployed(deployment: Path | None, home: Path | None) -> list[tuple[str, str, str]]:
+    if not deployment and not home:
+        return []
+    from fedmetric.deployment.checks import check_home, check_office
+    from fedmetric.deployment.home import open_home
+    from fedmetric.deployment.office import open_office
+
+    found = check_office(open_office(deployment)) if deployment else []
+    if home:
+        from fedmetric.clients.enrol import ask_known, hello
+
+        site = open_home(home)
+        found += check_home(site, lambda site: (hello(site), ask_known(site)))
+    return [(finding.status, finding.what, finding.detail) for finding in found]
+
+
+def _network(home: Path | None) -> None:
+    from fedmetric.deployment.checks import hosts_contacted
+    from fedmetric.deployment.home import open_home
+
+    hosts = hosts_contacted(open_home(home)) if home else ["none: a server and a simulation contact nobody"]
+    print("\n".join(hosts))
 
 
 def _python() -> tuple[str, str, str]:

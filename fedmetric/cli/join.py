@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedmetric.cli.arguments import JsonOption, print_json
 from fedmetric.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +31,15 @@ def join(
         Path | None,
         typer.Option("--offline", help="Write what the server needs to enrol this site into a file, and stop."),
     ] = None,
+    rehearse: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Train one batch, list every tensor and figure that would leave, and stop."),
+    ] = False,
+    experiment: Annotated[
+        str | None,
+        typer.Option("--experiment", help="With --dry-run: an experiment to try, in place of the server's."),
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Join a federation and train whenever its server asks, until stopped; the images stay where they are.
 
@@ -61,8 +71,32 @@ def join(
     else:
         found = open_home(home)
     Limits.read(found.limits)
+    if rehearse:
+        show_dry_run(found, experiment, as_json)
+        return
     patiently(lambda: hello(found), print_now)
     run_node(found)
+
+
+def show_dry_run(home: Home, experiment: str | None, as_json: bool) -> None:
+    """Print what would leave."""
+    from fedmetric.clients.dry_run import asked_of, dry_run
+    from fedmetric.config import load_experiment
+
+    asked, setting = (load_experiment(experiment), {}) if experiment else asked_of(home)
+    found = dry_run(home, asked, setting)
+    if as_json:
+        print_json({"rows": found.rows, "images": found.images, "bytes": found.bytes_up, "seconds": found.seconds})
+        return
+    for note in found.notes:
+        print(note)
+    print(f"{found.images:,} images would be trained on; {found.skipped} files cannot be used")
+    print(f"one batch took {found.seconds:.1f} s, this process {found.memory / 1e6:,.0f} MB")
+    print(f"\nin each round {len(found.rows)} tensors and figures would leave, {found.bytes_up:,} bytes:")
+    for row in found.rows:
+        shape = " x ".join(map(str, row["shape"])) or "one number"
+        print(f"  {row['kind']:<8} {row['name']:<44} {shape:>18}  {row['dtype']:<8}{row['bytes']:>10,}")
+    print("nothing has left")
 
 
 def run_node(home: Home) -> None:

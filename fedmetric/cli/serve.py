@@ -82,13 +82,10 @@ def _begun(office: Office, experiment: Any, path: Path, quorum: int | None, pati
 
 
 def _resumed(path: Path) -> RunFolder:
-    from fedmetric.server.conductor import is_conducted
     from fedmetric.server.deployed import read_terms
     from fedmetric.server.supervise import go_on
 
     read_terms(path)
-    if is_conducted(path):
-        raise UsageError(f"{path} is being conducted already; wait for it, or end it")
     return go_on(path).folder
 
 

@@ -22,7 +22,8 @@ from fedmetric.simulations.sweep import sweep_names
 def test_help_names_every_command(command: Command) -> None:
     answer = command("--help")
     assert answer.code == 0
-    for name in ("demo", "run", "resume", "eval", "compare", "data", "list", "config", "doctor", "benchmarks", "sweep"):
+    commands = "demo run resume eval compare data list config doctor benchmarks sweep deploy serve join leave status"
+    for name in commands.split():
         assert name in answer.out
 
 

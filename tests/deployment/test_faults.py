@@ -22,7 +22,9 @@ from fedmetric.runs import RunFolder
 from fedmetric.simulations.launch import start_run
 
 TESTS = Path(__file__).parent.parent
-ARMED = os.pathsep.join([str(TESTS / "deployment" / "killed"), str(TESTS / "deployment")])
+ARMED = os.pathsep.join(
+    [str(TESTS / "deployment" / "killed"), str(TESTS / "deployment"), os.environ.get("PYTHONPATH", "")]
+)
 CLASSES = {"north": ["ab", "cd", "ef"], "south": ["gh", "ij", "kl"], "unseen": ["mn", "op", "qr"]}
 EXPERIMENT = """
 name = "faults"

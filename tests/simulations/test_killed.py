@@ -21,7 +21,8 @@ OVERRIDES = ("objective.name=byol", "objective.hidden_dim=16", "objective.output
 
 
 def fedmetric(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(TESTS / "deployment" / "killed"), str(TESTS / "deployment"), str(TESTS)])
+    places = [str(TESTS / "deployment" / "killed"), str(TESTS / "deployment"), str(TESTS)]
+    path = os.pathsep.join([*places, os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, **more}
     command = [sys.executable, "-m", "fedmetric.cli.app", *words, "--workers", "1"]
     return subprocess.run(command, capture_output=True, text=True, env=environment)
