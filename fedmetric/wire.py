@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fedmetric.arrays import Arrays
 from fedmetric.config import Experiment
-from fedmetric.errors import ProtocolError
+from fedmetric.errors import ConfigError, ProtocolError
 from fedmetric.federation.base import Update
 from fedmetric.registry import EXTERNAL
 
@@ -133,9 +133,12 @@ def unpack_request(content: RecordDict, external: Collection[str] | None = None)
         experiment = Experiment.model_validate(raw)
         round, client = int(config["round"]), int(config["client"])  # type: ignore[arg-type]
         setting = Setting(**{key: kind(json.loads(str(config["setting"]))[key]) for key, kind in SETTING.items()})
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, ConfigError) as error:
         raise ProtocolError(f"the request is incomplete: {error}") from error
-    shared, extra = unpack_arrays(content, "shared"), unpack_arrays(content, "extra")
+    try:
+        shared, extra = unpack_arrays(content, "shared"), unpack_arrays(content, "extra")
+    except Exception as error:  # NumPy raises errors of many classes for bytes that are no array
+        raise ProtocolError(f"the request's arrays cannot be read: {error}") from error
     return Request(experiment, round, client, shared, extra, setting=setting)
 
 

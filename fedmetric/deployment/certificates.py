@@ -7,7 +7,7 @@ P-384, as Flower's node keys are.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -146,14 +146,16 @@ def read_certificate(certificate: bytes) -> Facts:
     """
     try:
         found = x509.load_pem_x509_certificate(certificate)
-    except ValueError as error:
+        named = [extension.value for extension in found.extensions]
+        return Facts(tuple(_hosts(named)), found.not_valid_before_utc, found.not_valid_after_utc)
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise UsageError(f"this is no PEM certificate: {error}") from error
-    try:
-        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        hosts = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
-    except x509.ExtensionNotFound:
-        hosts = []
-    return Facts(tuple(hosts), found.not_valid_before_utc, found.not_valid_after_utc)
+
+
+def _hosts(extensions: Iterable[x509.ExtensionType]) -> list[str]:
+    names = [extension for extension in extensions if isinstance(extension, x509.SubjectAlternativeName)]
+    hosts = [host for found in names for host in found.get_values_for_type(x509.DNSName)]
+    return hosts + [str(address) for found in names for address in found.get_values_for_type(x509.IPAddress)]
 
 
 def is_issued_by(certificate: bytes, authority: bytes) -> bool:
