@@ -62,7 +62,7 @@ def handshake(tmp_path: Path) -> Handshake:
                 except OSError:  # the client hung up
                     link.close()
 
-            thread = threading.Thread(target=answer)
+            thread = threading.Thread(target=answer, daemon=True)
             thread.start()
             try:
                 with (
