@@ -6,6 +6,7 @@ import json
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,14 @@ class Page(BaseHTTPRequestHandler):
     def log_message(self, *arguments: Any) -> None: ...
 
 
+@contextmanager
 def running(pair: Pair, folder: Path) -> Iterator[Server]:
+    """Run a server with a certificate and its key."""
     with Server(pair, folder) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

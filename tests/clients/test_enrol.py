@@ -38,7 +38,8 @@ def office(tmp_path: Path) -> Office:
 
 @pytest.fixture
 def server(office: Office, tmp_path: Path) -> Iterator[Server]:
-    yield from running(Pair(office.certificate.read_bytes(), office.key.read_bytes()), tmp_path)
+    with running(Pair(office.certificate.read_bytes(), office.key.read_bytes()), tmp_path) as server:
+        yield server
 
 
 @pytest.fixture

@@ -29,7 +29,8 @@ def office(tmp_path: Path) -> Office:
 
 @pytest.fixture
 def server(office: Office, tmp_path: Path) -> Iterator[Server]:
-    yield from running(Pair(office.certificate.read_bytes(), office.key.read_bytes()), tmp_path)
+    with running(Pair(office.certificate.read_bytes(), office.key.read_bytes()), tmp_path) as server:
+        yield server
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def home(tmp_path: Path, invite: Invite) -> Home:
 
 def test_a_server_of_another_authority_is_not_told_the_token(home: Home, invite: Invite, tmp_path: Path) -> None:
     other = found_office(tmp_path / "other", "clinics", ["127.0.0.1"])
-    for impostor in running(Pair(other.certificate.read_bytes(), other.key.read_bytes()), tmp_path):
+    with running(Pair(other.certificate.read_bytes(), other.key.read_bytes()), tmp_path) as impostor:
         moved = replace(home, port=impostor.server_address[1])
         with pytest.raises(NotTrustedError, match="is not the server that this site trusts, or its certificate is not"):
             enrol(moved, invite)
@@ -54,9 +55,9 @@ def test_a_server_of_another_authority_is_not_told_the_token(home: Home, invite:
 
 def test_an_expired_certificate_is_not_trusted(home: Home, office: Office, tmp_path: Path) -> None:
     authority = Pair(office.authority.read_bytes(), office.authority_key.read_bytes())
-    for late in running(new_server(authority, ["127.0.0.1"], days=-0.04), tmp_path):  # type: ignore[arg-type]
-        with pytest.raises(NotTrustedError, match="certificate has expired"):
-            hello(replace(home, port=late.server_address[1]))
+    expired = new_server(authority, ["127.0.0.1"], days=-0.04)  # type: ignore[arg-type]
+    with running(expired, tmp_path) as late, pytest.raises(NotTrustedError, match="certificate has expired"):
+        hello(replace(home, port=late.server_address[1]))
 
 
 def test_a_certificate_for_another_host_is_not_trusted(home: Home, server: Server, monkeypatch: Any) -> None:
@@ -68,7 +69,7 @@ def test_a_certificate_for_another_host_is_not_trusted(home: Home, server: Serve
 
 def test_a_server_that_speaks_no_tls_is_not_trusted(home: Home) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Page) as plain:
-        thread = threading.Thread(target=plain.handle_request)
+        thread = threading.Thread(target=plain.handle_request, daemon=True)
         thread.start()
         with pytest.raises(NotTrustedError, match="is not the server that this site trusts"):
             hello(replace(home, port=plain.server_address[1]))
@@ -108,7 +109,7 @@ def test_a_server_that_hangs_up_while_it_is_started_is_not_reached(farewell: byt
             link.sendall(farewell)
             link.close()
 
-        thread = threading.Thread(target=hang_up)
+        thread = threading.Thread(target=hang_up, daemon=True)
         thread.start()
         with pytest.raises(NotReachedError, match="does not answer"):
             hello(replace(home, port=listener.getsockname()[1]))

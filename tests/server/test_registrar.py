@@ -123,7 +123,7 @@ def watched(registrar: Registrar, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     """Let the registrar watch, and return a function that waits until something is so, 10 seconds at most."""
     monkeypatch.setattr(enrolment, "LOOK_SECONDS", 0.01)
     stop = threading.Event()
-    thread = threading.Thread(target=registrar.watch, args=(stop,))
+    thread = threading.Thread(target=registrar.watch, args=(stop,), daemon=True)
     thread.start()
 
     def becomes(so: Callable[[], bool]) -> bool:
