@@ -81,13 +81,18 @@ def flower_arguments(home: Home, port: int) -> list[str]:
     ]  # fmt: skip
 
 
+def run_guarded(arguments: list[str]) -> None:
+    """Run Flower's SuperNode in this process, with its own arguments and the guard, until a signal comes."""
+    setattr(start_client_internal, CONNECTION, functools.partial(guarded, getattr(start_client_internal, CONNECTION)))
+    sys.argv = ["flower-supernode", *arguments]
+    flower_supernode()
+
+
 def main() -> None:
-    """Run a node until a signal comes: `python -m fedmetric.clients.supernode HOME PORT`."""
+    """Run a site's node: `python -m fedmetric.clients.supernode HOME PORT`."""
     home, port = open_home(Path(sys.argv[1])), int(sys.argv[2])
     os.environ.update(QUIET)
-    setattr(start_client_internal, CONNECTION, functools.partial(guarded, getattr(start_client_internal, CONNECTION)))
-    sys.argv = ["flower-supernode", *flower_arguments(home, port)]
-    flower_supernode()
+    run_guarded(flower_arguments(home, port))
 
 
 if __name__ == "__main__":

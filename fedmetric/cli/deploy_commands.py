@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -110,6 +111,30 @@ def renew(deployment: DeploymentOption = DEPLOYMENT) -> None:
     office = open_office(deployment)
     office.renew()
     print(f"{office.certificate}: valid until {read_certificate(office.certificate.read_bytes()).ends:%Y-%m-%d}")
+
+
+@app.command("template")
+def template(
+    kind: Annotated[Literal["systemd-server", "systemd-site", "compose"], typer.Argument(help="Which file.")],
+    deployment: DeploymentOption = DEPLOYMENT,
+    home: Annotated[Path, typer.Option("--home", help="Folder of the site.")] = Path("site"),
+) -> None:
+    """Print a file with which a server or a site is started by others; read it before you use it."""
+    from fedmetric import __version__
+    from fedmetric.deployment.home import open_home
+    from fedmetric.deployment.templates import TEMPLATES
+
+    site = open_home(home) if (home / "site.toml").is_file() else None
+    folder = deployment if kind == "systemd-server" else home
+    command = Path(sys.executable).parent / "fedmetric"
+    known = {
+        "folder": str(folder.absolute()),
+        "command": str(command),
+        "version": __version__,
+        "host": site.host if site else "server.example.org",
+        "data": str(site.data) if site else "/images",
+    }
+    print(TEMPLATES[kind].substitute(known), end="")
 
 
 @app.command("sites")
