@@ -11,7 +11,7 @@ from flwr.clientapp import ClientApp
 
 from fedmetric.clients.limits import LimitError, Limits
 from fedmetric.clients.memory import Store, store_for
-from fedmetric.clients.premises import Premises, premises_of
+from fedmetric.clients.premises import Premises, note_what_leaves, premises_of
 from fedmetric.data.base import ImageSet
 from fedmetric.errors import ProtocolError
 from fedmetric.federation.base import Update
@@ -70,6 +70,8 @@ def _answer(message: Message, context: Context, work: Work, stage: str) -> Messa
         reached = "reply"
         if premises.limits is not None:
             update = premises.limits.outgoing(update, site.trainer_of(client))
+        if premises.manifest is not None:
+            note_what_leaves(premises.manifest, round, update)
         log.info("round %d: trained on %d images, loss %s", round, len(images), update.metrics.get("loss"))
         return Message(pack_update(update, round), reply_to=message)
     except Exception as error:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fedmetric.config import Experiment
 from fedmetric.errors import FedmetricError, UsageError
 from fedmetric.federation.base import Update
-from fedmetric.registry import nearest
+from fedmetric.registry import nearest, rules
 from fedmetric.training.local_update import Trainer
 
 METRICS = frozenset({"loss", "steps", "batch_size", "images", "std", "rank", "uniformity", "alignment"})
@@ -88,6 +88,12 @@ class Limits:
         for key, (value, allowed) in asked.items():
             if value > allowed:
                 raise LimitError(f"{key} = {value} is asked, this site allows {allowed}")
+        rule = experiment.federation.rule.name
+        if rules[rule].traits.get("sends_extra") and rule not in self.rules:
+            raise LimitError(
+                f"rule '{rule}' sends {rules[rule].traits['shares']}; more than weights may leave this site under the "
+                f"rules {list(self.rules)} only"
+            )
 
     def check_trainer(self, trainer: Trainer) -> None:
         """Refuse a network that is too large, or parts of it that are not to leave.

@@ -6,13 +6,15 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fedmetric.clients.limits import Limits
+from fedmetric.clients.limits import Limits, manifest_of
 from fedmetric.config import Experiment
 from fedmetric.deployment.home import open_home
+from fedmetric.federation.base import Update
 from fedmetric.training.apart import OwnFolder
 from fedmetric.training.site import Site
 from fedmetric.wire import Request
@@ -30,11 +32,13 @@ class Premises:
         data: the folder of its own images; None where every client holds the whole data set and takes its part.
         memory: the folder of what it keeps between rounds; None keeps that in Flower's Context.
         limits: its terms; None where the server and the client are one person's.
+        manifest: the file in which it notes what has left, one line a round; None for none.
     """
 
     data: Path | None = None
     memory: Path | None = None
     limits: Limits | None = None
+    manifest: Path | None = None
 
     @property
     def external(self) -> tuple[str, ...] | None:
@@ -68,11 +72,18 @@ def premises_of(node_config: Mapping[str, Any]) -> Premises:
     if SITE in node_config:
         home = open_home(Path(str(node_config[SITE])))
         write_log(home.log)
-        return Premises(home.data, home.memory, Limits.read(home.limits))
+        return Premises(home.data, home.memory, Limits.read(home.limits), home.manifest)
     memory = node_config.get(STATE_DIR)
     if DATA_PATH in node_config:
         return Premises(Path(str(node_config[DATA_PATH])), Path(str(memory)) if memory else None, Limits())
     return Premises(None, Path(str(memory)) if memory else None)
+
+
+def note_what_leaves(path: Path, round: int, update: Update) -> None:
+    """Add a line to a site's manifest: every tensor and figure of an update that is about to leave."""
+    line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "round": round, "rows": manifest_of(update)}
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line) + "\n")
 
 
 @lru_cache(maxsize=1)

@@ -64,6 +64,11 @@ class Home:
         return self.folder / "memory"
 
     @property
+    def manifest(self) -> Path:
+        """What has left, one line of JSON for each round: names, shapes, bytes and norms of every tensor."""
+        return self.folder / "manifest.jsonl"
+
+    @property
     def log(self) -> Path:
         """What happened here, in words; may name classes and files, so it stays."""
         return self.folder / "site.log"
@@ -101,7 +106,7 @@ class Home:
     def remove(self) -> bool:
         """Remove what the site keeps, and the folder unless other files lie in it; return whether it is gone."""
         own = [self.folder / name for name in (SETTINGS, "enrolled", "flower")]
-        for path in (*own, self.authority, self.key, self.memory, self.log):
+        for path in (*own, self.authority, self.key, self.memory, self.log, self.manifest):
             if path.is_dir():
                 shutil.rmtree(path)
             else:

@@ -159,6 +159,7 @@ class FederationRule:
         own_encoders: whether the option `encoders` gives clients networks of their own.
         personal: whether the clients' own networks are what is evaluated, one by one, and not the server's.
         shares: what leaves a client, in words.
+        sends_extra: whether that is more than weights of the network, so that a site must allow the rule by name.
     """
 
     requires: ClassVar[tuple[str, ...]] = ()
@@ -168,6 +169,7 @@ class FederationRule:
     own_encoders: ClassVar[bool] = False
     personal: ClassVar[bool] = False
     shares: ClassVar[str] = "weights"
+    sends_extra: ClassVar[bool] = False
 
     def __init__(self, context: RuleContext) -> None:
         self.context = context

@@ -27,6 +27,7 @@ class FedAwS(ProxyRule):
 
     requires = ("proxies",)
     shares = "weights, and a row or several for each class of the client, without names"
+    sends_extra = True
 
     def __init__(
         self, context: RuleContext, *, step: Positive = 0.05, steps: Whole = 20, margin: Positive = 1.3,

@@ -27,6 +27,7 @@ class FedGC(ProxyRule):
 
     requires = ("proxies",)
     shares = "weights, and a row or several for each class of the client, without names"
+    sends_extra = True
 
     def __init__(
         self, context: RuleContext, *, step: Positive = 0.005, steps: Whole = 10, scale: Positive = 16.0

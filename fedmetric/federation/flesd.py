@@ -32,6 +32,7 @@ class FLESD(FederationRule):
     needs_public = True
     own_encoders = True
     shares = "a matrix of similarities between public images; no weights"
+    sends_extra = True
 
     def __init__(
         self, context: RuleContext, *, encoders: Encoders = (), sharpness: Positive = 0.1,

@@ -28,6 +28,7 @@ class OrchestraRule(FederationRule):
 
     requires = ("centroids", "memory")
     shares = "weights, and centroids of the client's own projections"
+    sends_extra = True
 
     def __init__(self, context: RuleContext, *, local_clusters: Count = 16) -> None:
         """Set the clients' clustering.

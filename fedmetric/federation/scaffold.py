@@ -25,6 +25,7 @@ class Scaffold(FederationRule):
     remembers = True
     may_forget = False  # the server's variate is the mean of the clients', which it never sees again
     shares = "weights, and the change of a control variate as large as they are"
+    sends_extra = True
 
     def broadcast(self, state: State) -> Arrays:
         """Send the server's variate; none before the first round, when it is 0."""

@@ -31,6 +31,7 @@ class SharedProxies(ProxyRule):
 
     requires = ("proxies",)
     shares = "weights, the client's proxies, and a hash of the name of each of its classes"
+    sends_extra = True
 
     def beside(self) -> tuple[str, ...]:
         """Name the tokens of the classes; see `ProxyRule.beside`."""

@@ -15,6 +15,7 @@ from fedmetric.clients.app import app
 from fedmetric.config import Experiment
 from fedmetric.deployment.home import Home, settle
 from fedmetric.deployment.office import found_office
+from fedmetric.registry import rules
 from fedmetric.wire import ClientFailure, external_names, request_message
 from tiny import tiny
 
@@ -156,7 +157,11 @@ def test_a_rule_that_sends_more_than_weights_is_refused_in_full(
     overrides: tuple[str, ...], rule: str, folder: Path
 ) -> None:
     told = refused(tiny(*overrides), {"data-path": str(folder)})
-    assert told.error == f"LimitError: rule '{rule}' sends more than weights; this site allows that to []"
+    assert told.stage == "data", "it was refused after training"
+    assert told.error == (
+        f"LimitError: rule '{rule}' sends {rules[rule].traits['shares']}; more than weights may leave this site under "
+        "the rules [] only"
+    )
 
 
 def test_a_rule_that_the_site_allows_may_send_more(home: Home) -> None:
@@ -164,6 +169,11 @@ def test_a_rule_that_the_site_allows_may_send_more(home: Home) -> None:
     settings.write_text(settings.read_text() + 'rules = ["scaffold"]\n')
     reply = answer(asking(tiny("federation.rule=scaffold")), {"site": str(home.folder)})
     assert reply.content.array_records["extra"]
+    (line,) = (home.folder / "manifest.jsonl").read_text().splitlines()
+    noted = json.loads(line)
+    sent = {*reply.content.array_records["arrays"], *reply.content.array_records["extra"]}
+    assert noted["round"] == 1
+    assert {row["name"] for row in noted["rows"] if row["kind"] != "metric"} == sent
 
 
 def test_parts_of_the_network_that_are_private_are_refused_in_full(folder: Path) -> None:

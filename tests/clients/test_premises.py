@@ -60,7 +60,9 @@ def test_a_node_with_a_folder_of_images_has_the_default_limits(folder: Path, tmp
 def test_a_site_has_its_own_images_memory_and_limits(home: Home, folder: Path) -> None:
     replace(home, limits={"epochs": 3, "external": ["mine:Rule"]}).write()
     premises = premises_of({"site": str(home.folder), "data-path": "/elsewhere", "state-dir": "/elsewhere"})
-    assert premises == Premises(folder, home.folder / "memory", Limits(epochs=3, external=("mine:Rule",)))
+    assert premises == Premises(
+        folder, home.folder / "memory", Limits(epochs=3, external=("mine:Rule",)), home.manifest
+    )
     assert premises.external == ("mine:Rule",)
 
 

@@ -17,7 +17,7 @@ from fedmetric.layout import Layout, Routes, routes
 from fedmetric.registry import rules
 
 NAMES = sorted(rules)
-TRAITS = ("requires", "needs_public", "personal", "shares")
+TRAITS = ("requires", "needs_public", "personal", "shares", "sends_extra")
 PARAMETERS = ("backbone.conv.weight", "backbone.norm.weight", "objective.projector.weight", "objective.predictor.bias")
 LAYOUT = Layout(
     groups={
@@ -39,6 +39,12 @@ LAYOUT = Layout(
     convolutions=("backbone.conv.weight",),
     private=frozenset({"memory"}),
 )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_takes_more_than_weights_says_so(name: str) -> None:
+    """A site refuses such a rule before it trains, by this trait; what `check_extra` of the base lets in is nothing."""
+    assert build(name).sends_extra == (type(build(name)).check_extra is not FederationRule.check_extra)
 
 
 def build(name: str) -> FederationRule:
