@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +53,7 @@ def is_conducted(run: Path) -> bool:
         os.close(descriptor)
 
 
-def ask_to_end(run: Path) -> None:
-    """Send SIGTERM to the process that conducts a run; nothing happens where there is none."""
-    if is_conducted(run) and (number := (run / FILE).read_text()):
-        os.kill(int(number), signal.SIGTERM)
+def signal_conductor(run: Path, number: int) -> None:
+    """Send a signal to the process that conducts a run; nothing happens where there is none."""
+    if is_conducted(run) and (process := (run / FILE).read_text()):
+        os.kill(int(process), number)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -20,15 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from fedmetric.deployment.office import Office
-from fedmetric.errors import FedmetricError, Interrupted, UsageError
+from fedmetric.errors import FedmetricError, UsageError
 from fedmetric.runs import EVENTS, RunFolder
-from fedmetric.server.conductor import ask_to_end, is_conducted
+from fedmetric.server.conductor import is_conducted, signal_conductor
 from fedmetric.server.control import start_app
 from fedmetric.server.events import Emit
 
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 LOG = "server.log"
-UP_SECONDS, DOWN_SECONDS, LOOK_SECONDS = 60.0, 20.0, 0.2
+UP_SECONDS, DOWN_SECONDS, LOOK_SECONDS = 60.0, 8.0, 0.2
 BEGIN_SECONDS = 120.0
 TAIL = 12
 
@@ -53,9 +54,8 @@ def host_run(office: Office, folder: RunFolder, listen: Emit, bind: str, port: i
         start_app(office, port, {"run": str(folder.path.absolute()), "deployment": str(office.folder)})
         try:
             return follow(folder, listen, process, log)
-        except (Interrupted, KeyboardInterrupt):
-            end_conductor(folder)
-            raise
+        finally:
+            end_conductor(folder.path)
 
 
 @contextmanager
@@ -169,12 +169,16 @@ def event_lines(path: Path) -> Iterator[list[dict[str, Any]]]:
         yield found
 
 
-def end_conductor(folder: RunFolder) -> None:
-    """Ask the process that conducts a run to end, and wait until it has written its last checkpoint."""
-    ask_to_end(folder.path)
-    deadline = time.monotonic() + DOWN_SECONDS
-    while is_conducted(folder.path) and time.monotonic() < deadline:
-        time.sleep(LOOK_SECONDS)
+def end_conductor(run: Path) -> None:
+    """Ask the process that conducts a run to end, and wait until it has written its last checkpoint.
+
+    One that does not hear, such as while it tries to reach a SuperLink that is gone, is killed: runs survive that.
+    """
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        signal_conductor(run, number)
+        deadline = time.monotonic() + DOWN_SECONDS
+        while is_conducted(run) and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -138,6 +138,23 @@ def test_a_site_that_hangs_past_the_deadline_is_left_out_and_comes_back(
     assert any("client 1, round" in failure for failures in lost[1:-1] for failure in failures), lost
 
 
+def test_a_site_that_is_killed_in_a_round_is_left_out_and_comes_back(
+    tmp_path: Path, sites: dict[str, Path], open_stages: list[Stage]
+) -> None:
+    """Flower gives up a node after two missed heartbeats, a minute; the deadline of the round is what ends it here."""
+    stage = set_up(tmp_path, sites, 4, open_stages)
+    stage.serve("--round-timeout", "40", "--quorum", "1")
+    stage.join_all()
+    stage.wait(lambda: len(stage.events("round")) >= 1, "the first round")
+    stage.kill("south")
+    stage.wait(lambda: len(stage.events("round")) >= 2, "a round without it")
+    stage.join("south")
+    stage.finish()
+    lost = [event["failures"] for event in stage.events("round")]
+    assert lost[0] == lost[-1] == []
+    assert any("client 1, round" in failure for failures in lost[1:-1] for failure in failures), lost
+
+
 def test_a_server_without_enough_sites_waits_and_then_says_who_is_missing(
     tmp_path: Path, sites: dict[str, Path], open_stages: list[Stage]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fedmetric.errors import UsageError
-from fedmetric.server.conductor import FILE, ask_to_end, conducting, is_conducted
+from fedmetric.server.conductor import FILE, conducting, is_conducted, signal_conductor
 
 HOLD = """
 import sys, time
@@ -60,6 +61,6 @@ def test_a_killed_process_conducts_no_more_even_before_its_parent_looks_after_it
 
 
 def test_the_process_is_asked_to_end_by_a_signal(tmp_path: Path, other: subprocess.Popen[str]) -> None:
-    ask_to_end(tmp_path)
+    signal_conductor(tmp_path, signal.SIGTERM)
     assert other.wait(10) == -15
-    ask_to_end(tmp_path)  # nobody is there: nothing happens
+    signal_conductor(tmp_path, signal.SIGTERM)  # nobody is there: nothing happens

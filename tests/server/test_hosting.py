@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from fedmetric.errors import FedmetricError, UsageError
 from fedmetric.runs import RunFolder
 from fedmetric.server.conductor import conducting
-from fedmetric.server.hosting import check_free, event_lines, follow, tail
+from fedmetric.server.hosting import check_free, end_conductor, event_lines, follow, tail
 from tiny import tiny
 
 
@@ -76,6 +77,20 @@ def test_a_conductor_that_lives_is_waited_for(folder: RunFolder, process: subpro
     with conducting(folder.path):
         folder.append({"event": "start", "round": 0})
         assert follow(folder, listen, process, folder.path / "log")["status"] == "done"
+
+
+def test_a_conductor_that_does_not_hear_is_killed(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedmetric.server.hosting.DOWN_SECONDS", 0.5)
+    deaf = (
+        "import signal, sys, time; from pathlib import Path; from fedmetric.server.conductor import conducting\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "with conducting(Path(sys.argv[1])): print('here', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", deaf, str(folder.path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    end_conductor(folder.path)
+    assert process.wait(10) == -signal.SIGKILL
 
 
 def test_a_port_that_is_taken_is_said_at_once() -> None:
