@@ -38,6 +38,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(client, "enrol", enrol)
     monkeypatch.setattr(client, "hello", lambda home: asked.append("hello"))
+    monkeypatch.setattr(client, "ask_known", lambda home: asked.append("known"))
     monkeypatch.setattr(client, "leave", lambda home: asked.append(f"leave {home.site}"))
     monkeypatch.setattr(join, "run_node", lambda home: asked.append(f"run {home.folder.name}"))
     return asked
@@ -60,12 +61,12 @@ def test_a_site_joins_and_goes_on_without_enrolling_again(
     assert f"trusts the authority with the fingerprint {invite.fingerprint}" in answer.out
     assert "enrolled: the server knows this site's key" in answer.out
     assert invite.token not in answer.out + answer.err
-    assert server == ["enrol north", "hello", "run north"]
+    assert server == ["enrol north", "hello", "known", "run north"]
     assert open_home(Path(HOME)).data == tmp_path / "images"
     for words in ([invite.to_text(), "--data", "images"], ["--home", HOME]):
         server.clear()
         assert command("join", *words).code == 0
-        assert server == ["hello", "run north"]
+        assert server == ["hello", "known", "run north"]
 
 
 def test_a_site_that_was_revoked_joins_again_with_a_new_invite_and_another_key(
@@ -76,7 +77,7 @@ def test_a_site_that_was_revoked_joins_again_with_a_new_invite_and_another_key(
     server.clear()
     office.roster.revoke("north")
     assert command("join", office.invite("north").to_text(), "--data", "images").code == 0
-    assert server == ["enrol north", "hello", "run north"]
+    assert server == ["enrol north", "hello", "known", "run north"]
     assert open_home(Path(HOME)).public_key() != key
 
 
