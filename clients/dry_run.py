@@ -75,6 +75,7 @@ def dry_run(home: Home, experiment: Experiment, setting: Mapping[str, Any]) -> D
     limits.check_request(experiment)
     evaluated = frozenset(setting.get("evaluated", ()))
     channels = int(setting.get("channels", 0)) or (3 if experiment.data.options().get("colour") == "rgb" else 1)
+    limits.check_size(experiment, channels)
     site = OwnFolder(experiment, home.data, int(setting.get("clients", 1)), channels, evaluated)
     limits.check_trainer(site.trainer)
     images = site.images_of(0)

@@ -11,12 +11,15 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from fedmetric.components import checked_components
 from fedmetric.config import Experiment
 from fedmetric.errors import FedmetricError, UsageError
 from fedmetric.federation.base import Update
-from fedmetric.registry import nearest, rules
+from fedmetric.models.embedder import build_embedder
+from fedmetric.registry import backbones, nearest, rules
 from fedmetric.training.local_update import Trainer
 
 METRICS = frozenset({"loss", "steps", "batch_size", "images", "std", "rank", "uniformity", "alignment"})
@@ -36,7 +39,7 @@ class Limits:
         rounds: most rounds of a run.
         batch_size: most images in a batch.
         image_size: largest side in pixels.
-        parameters: most parameters of the network.
+        parameters: most numbers that the network may hold: parameters, queues and statistics.
         groups: parts of the network whose weights may leave; the default leaves out proxies, queues and targets.
         rules: federation rules that may send something beside the weights, such as "scaffold"; see
             'fedmetric list rules' for what each shares.
@@ -95,19 +98,31 @@ class Limits:
                 f"rules {list(self.rules)} only"
             )
 
-    def check_trainer(self, trainer: Trainer) -> None:
-        """Refuse a network that is too large, or parts of it that are not to leave.
+    def check_size(self, experiment: Experiment, channels: int) -> None:
+        """Refuse a network that is too large; it is counted without memory for it.
 
         Raises:
-            LimitError: names the parts, or both numbers.
+            LimitError: names both numbers.
+        """
+        rule = experiment.federation.rule.options()
+        models = [experiment.model, *checked_components(backbones, rule.get("encoders", ()), "encoder")]
+        for model in models:
+            with torch.device("meta"):
+                network = build_embedder(experiment.model_copy(update={"model": model}), channels)
+            count = sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
+            if count > self.parameters:
+                raise LimitError(f"the network has {count:,} parameters, this site allows {self.parameters:,}")
+
+    def check_trainer(self, trainer: Trainer) -> None:
+        """Refuse parts of the network that are not to leave.
+
+        Raises:
+            LimitError: names the parts.
         """
         layout = trainer.embedder.layout
         groups = sorted({layout.groups[name] for name in trainer.routes.up} - set(self.groups))
         if groups:
             raise LimitError(f"the parts {groups} would leave this site, which allows {list(self.groups)}")
-        count = sum(parameter.numel() for parameter in trainer.embedder.parameters())
-        if count > self.parameters:
-            raise LimitError(f"the network has {count:,} parameters, this site allows {self.parameters:,}")
 
     def outgoing(self, update: Update, trainer: Trainer) -> Update:
         """Return what may leave of an update: its metrics are cut down to those that are known.

@@ -57,6 +57,8 @@ class Premises:
         setting = request.setting
         if self.data is None:
             return _whole(text)
+        if self.limits is not None:
+            self.limits.check_size(request.experiment, setting.channels)
         site = _own(text, self.data, setting.clients, setting.channels, setting.evaluated)
         if self.limits is not None:
             self.limits.check_trainer(site.trainer)

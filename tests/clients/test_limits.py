@@ -86,10 +86,19 @@ def test_a_momentum_target_does_not_leave_unless_the_site_allows_it() -> None:
 
 
 def test_a_network_that_is_too_large_is_refused_with_both_numbers(trainer: Trainer) -> None:
-    count = sum(parameter.numel() for parameter in trainer.embedder.parameters())
-    Limits(parameters=count).check_trainer(trainer)
+    network = trainer.embedder
+    count = sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
+    Limits(parameters=count).check_size(trainer.experiment, 1)
     with pytest.raises(LimitError, match=rf"the network has {count:,} parameters, this site allows {count - 1:,}"):
-        Limits(parameters=count - 1).check_trainer(trainer)
+        Limits(parameters=count - 1).check_size(trainer.experiment, 1)
+
+
+@pytest.mark.parametrize(
+    "overrides", [("model.width=100000000",), ("objective={name='moco', queue_size=100000000000}",)]
+)
+def test_a_network_that_would_fill_the_memory_is_refused_without_being_built(overrides: tuple[str, ...]) -> None:
+    with pytest.raises(LimitError, match="the network has .* parameters, this site allows 100,000,000"):
+        Limits().check_size(tiny(*overrides), 1)
 
 
 def test_what_is_within_the_limits_leaves_as_it_is(trainer: Trainer) -> None:
