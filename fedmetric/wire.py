@@ -192,10 +192,17 @@ def unpack_update(content: RecordDict, round: int, client: int) -> Update:
         raise ProtocolError(f"the reply cannot be read: {error}") from error
 
 
-def request_message(request: Request, node: int) -> Message:
-    """Build the message that carries a request to a node; the task is told by Flower's message type."""
+def request_message(request: Request, node: int, seconds: float | None = None) -> Message:
+    """Build the message that carries a request to a node; the task is told by Flower's message type.
+
+    Args:
+        request: what is asked.
+        node: of the client.
+        seconds: after which it is no longer delivered; None for Flower's default.
+    """
     kind = MessageType.TRAIN if request.task == "train" else MessageType.EVALUATE
-    return Message(pack_request(request), dst_node_id=node, message_type=kind, group_id=str(request.round))
+    group = str(request.round)
+    return Message(pack_request(request), dst_node_id=node, message_type=kind, group_id=group, ttl=seconds)
 
 
 def failure_reply(failure: ClientFailure, message: Message) -> Message:

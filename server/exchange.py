@@ -83,7 +83,7 @@ def _send(clients: Clients, request: Request) -> str:
     node = clients.nodes[request.client]
     if node is None:
         return ""
-    (identifier,) = clients.grid.push_messages([request_message(request, node)])
+    (identifier,) = clients.grid.push_messages([request_message(request, node, clients.patience)])
     return identifier
 
 

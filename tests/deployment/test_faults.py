@@ -125,7 +125,7 @@ def test_a_signal_ends_the_server_with_a_checkpoint_and_the_run_goes_on(
 def test_a_site_that_hangs_past_the_deadline_is_left_out_and_comes_back(
     tmp_path: Path, sites: dict[str, Path], open_stages: list[Stage]
 ) -> None:
-    stage = set_up(tmp_path, sites, 4, open_stages)
+    stage = set_up(tmp_path, sites, 6, open_stages)
     stage.serve("--round-timeout", "40", "--quorum", "1")
     stage.join_all()
     stage.wait(lambda: len(stage.events("round")) >= 1, "the first round")
@@ -142,7 +142,7 @@ def test_a_site_that_is_killed_in_a_round_is_left_out_and_comes_back(
     tmp_path: Path, sites: dict[str, Path], open_stages: list[Stage]
 ) -> None:
     """Flower gives up a node after two missed heartbeats, a minute; the deadline of the round is what ends it here."""
-    stage = set_up(tmp_path, sites, 4, open_stages)
+    stage = set_up(tmp_path, sites, 6, open_stages)
     stage.serve("--round-timeout", "40", "--quorum", "1")
     stage.join_all()
     stage.wait(lambda: len(stage.events("round")) >= 1, "the first round")
