@@ -29,6 +29,7 @@ federation = {{ rounds = 1 }}
 local = {{ batch_size = 12 }}
 evaluation = {{ every = 0, tasks = ["retrieval"] }}
 """
+REFUSAL = "Failed to initialize the connection to the SuperLink"
 PROBE = str(Path(__file__).parent / "probe.py")
 
 
@@ -87,11 +88,16 @@ def refused_by_flower(stage: Stage, name: str, home: Path, data: Path) -> None:
     words = [sys.executable, "-m", "fedmetric.clients", "--data", str(data), "--state", str(home / "memory")]
     words += ["--superlink", address, "--root-certificates", str(home / "authority.pem")]
     words += ["--auth-supernode-private-key", str(home / "node.key"), "--port", str(free_port())]
-    asked = subprocess.run(
-        stage.hosts.command("mallory", words), capture_output=True, text=True, env=stage.environment(), timeout=120
-    )
-    assert asked.returncode != 0, name
-    assert "SuperNode ID" not in asked.stdout + asked.stderr
+    log = stage.folder / f"{name}-by-flower.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            stage.hosts.command("mallory", words), stdout=stream, stderr=subprocess.STDOUT, env=stage.environment()
+        )
+    stage.processes[f"{name}-by-flower"] = process
+    stage.wait(lambda: REFUSAL in log.read_text() or process.poll() is not None, "Flower's server refuses", seconds=90)
+    stage.kill(f"{name}-by-flower")
+    assert REFUSAL in log.read_text()
+    assert "SuperNode ID" not in log.read_text()
 
 
 @pytest.mark.parametrize("path", ["/v1/control/start-run", "/v1/control/list-nodes", "/v1/runtime/acquire-task"])
