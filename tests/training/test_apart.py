@@ -7,12 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import draw_classes
 from PIL import Image
 
-from fedmetric.config import Experiment
+from fedmetric.arrays import sha256_of
+from fedmetric.config import Experiment, parse_experiment
 from fedmetric.data.base import class_hash
 from fedmetric.errors import ConfigError, DataError
+from fedmetric.federation.memory import ClientState
 from fedmetric.training.apart import EvaluationOnly, OwnFolder
+from fedmetric.training.local_update import local_update
+from fedmetric.training.site import Site
 
 Small = Callable[..., Experiment]
 NAMES = ("ant", "bee", "cat", "dog", "eel")
@@ -174,3 +179,34 @@ def test_what_takes_classes_from_the_training_images_is_refused_at_both_ends(
         own(small("data=folder", override), folder)
     with pytest.raises(ConfigError, match=message):
         server(small("data=folder", override))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("objective.name=simclr",),
+        ("objective.name=supcon", "local.sampler=balanced"),
+        ("objective.name=arcface", "local.sampler=inverse-frequency", "local.proxy_init=mean"),
+        ("objective={name='triplet'}", "local.sampler=balanced"),
+    ],
+)
+def test_a_folder_of_its_own_trains_to_the_bits_of_the_same_part_of_a_whole(
+    overrides: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Labels are numbered by the folder here and over all clients there; no update may depend on that."""
+    for client, names in {"a": ["p", "q", "z"], "b": ["c", "y", "d"], "x": ["held"]}.items():
+        draw_classes(tmp_path / client, names)
+    data = f'data={{name="folder", path="{tmp_path}", layout="client-class", held_out=["held"], colour="grey"}}'
+    common = ("image_size=16", "model.width=8", "local.batch_size=12", 'partition.name="natural"')
+    experiment = parse_experiment("", overrides=[data, *common, *overrides])
+    whole = Site(experiment)
+    shared = whole.beginning()
+    for client, name in enumerate("ab"):
+        own = OwnFolder(experiment, tmp_path / name, 2, 1, frozenset())
+        found = []
+        for site in (whole, own):
+            trainer = site.trainer_of(client)
+            images = site.images_of(client)
+            found.append(local_update(trainer, images, shared, {}, ClientState(client), 1))
+        assert sha256_of(found[0].arrays) == sha256_of(found[1].arrays)
+        assert found[0].num_examples == found[1].num_examples
