@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import killer
+import numpy as np
 import pytest
 from pictures import draw_classes
 from stage import Stage
 
+from fedmetric.arrays import load_arrays
 from fedmetric.config import load_experiment
 from fedmetric.runs import RunFolder
 from fedmetric.simulations.launch import start_run
@@ -122,37 +124,37 @@ def test_a_signal_ends_the_server_with_a_checkpoint_and_the_run_goes_on(
     assert stage.finish() == undisturbed(tmp_path, sites, 3)
 
 
-def test_a_site_that_hangs_past_the_deadline_is_left_out_and_comes_back(
-    tmp_path: Path, sites: dict[str, Path], open_stages: list[Stage]
-) -> None:
-    stage = set_up(tmp_path, sites, 6, open_stages)
-    stage.serve("--round-timeout", "40", "--quorum", "1")
-    stage.join_all()
-    stage.wait(lambda: len(stage.events("round")) >= 1, "the first round")
-    stage.kill("south", signal.SIGSTOP)
-    stage.wait(lambda: len(stage.events("round")) >= 2, "a round without it")
-    stage.kill("south", signal.SIGCONT)
-    stage.finish()
-    lost = [event["failures"] for event in stage.events("round")]
-    assert lost[0] == lost[-1] == []
-    assert any("client 1, round" in failure for failures in lost[1:-1] for failure in failures), lost
+def lost_and_found(stage: Stage) -> bool:
+    """Return whether a round went on without the second site and a later one had both again."""
+    failed = [event["failed"] for event in stage.events("round")]
+    return 1 in failed and failed[-1] == 0
 
 
-def test_a_site_that_is_killed_in_a_round_is_left_out_and_comes_back(
-    tmp_path: Path, sites: dict[str, Path], open_stages: list[Stage]
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_site_that_hangs_or_dies_is_left_out_of_the_round_and_comes_back(
+    number: int, tmp_path: Path, sites: dict[str, Path], open_stages: list[Stage]
 ) -> None:
-    """Flower gives up a node after two missed heartbeats, a minute; the deadline of the round is what ends it here."""
-    stage = set_up(tmp_path, sites, 6, open_stages)
-    stage.serve("--round-timeout", "40", "--quorum", "1")
+    """It takes Flower up to three minutes to give up a task whose process was stopped; rounds go on meanwhile."""
+    stage = set_up(tmp_path, sites, 60, open_stages)
+    stage.serve("--round-timeout", "30", "--quorum", "1")
     stage.join_all()
     stage.wait(lambda: len(stage.events("round")) >= 1, "the first round")
-    stage.kill("south")
+    stage.kill("south", number)
     stage.wait(lambda: len(stage.events("round")) >= 2, "a round without it")
-    stage.join("south")
-    stage.finish()
-    lost = [event["failures"] for event in stage.events("round")]
-    assert lost[0] == lost[-1] == []
-    assert any("client 1, round" in failure for failures in lost[1:-1] for failure in failures), lost
+    if number == signal.SIGSTOP:
+        stage.kill("south", signal.SIGCONT)
+    else:
+        stage.join("south")
+    stage.wait(lambda: lost_and_found(stage), "a round with both again", seconds=600)
+    reasons = [failure for event in stage.events("round") for failure in event["failures"]]
+    assert all(reason.startswith("client 1, round ") for reason in reasons), reasons
+    weights = load_arrays(stage.run / "checkpoints" / newest(stage.run) / "shared.safetensors")
+    assert all(np.isfinite(array).all() for array in weights.values())
+
+
+def newest(run: Path) -> str:
+    """Return the name of the newest checkpoint."""
+    return max(place.name for place in (run / "checkpoints").glob("round-*"))
 
 
 def test_a_server_without_enough_sites_waits_and_then_says_who_is_missing(
