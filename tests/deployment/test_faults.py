@@ -136,7 +136,7 @@ def test_a_site_that_hangs_or_dies_is_left_out_of_the_round_and_comes_back(
 ) -> None:
     """It takes Flower up to three minutes to give up a task whose process was stopped; rounds go on meanwhile."""
     stage = set_up(tmp_path, sites, 60, open_stages)
-    stage.serve("--round-timeout", "30", "--quorum", "1")
+    stage.serve("--round-timeout", "45", "--quorum", "1")
     stage.join_all()
     stage.wait(lambda: len(stage.events("round")) >= 1, "the first round")
     stage.kill("south", number)
