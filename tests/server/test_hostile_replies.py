@@ -181,3 +181,13 @@ def test_a_reply_that_flower_cannot_unpack_is_that_clients_failure_and_nobody_el
 def test_a_zero_update_counts_as_any_other() -> None:
     outcome = round_with(with_arrays(w=SHARED["w"]))
     np.testing.assert_allclose(outcome.shared["w"], (0.1 + 0.0 + 0.3) / 3, rtol=1e-6)
+
+
+def test_a_reply_that_comes_twice_counts_once() -> None:
+    class Twice(HostileGrid):
+        def pull_messages(self, identifiers: Iterable[str]) -> list[Message]:
+            return [reply for reply in super().pull_messages(identifiers) for _ in range(2)]
+
+    outcome = run_round(Clients(Twice(replying()), [100, 101, 102]), PLAN, 1, SHARED, {})  # type: ignore[arg-type]
+    assert sha256_of(outcome.shared) == sha256_of(round_with(replying()).shared)
+    assert outcome.examples == 30
