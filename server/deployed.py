@@ -16,7 +16,7 @@ from typing import Any, overload
 from flwr.serverapp import Grid
 
 from fedmetric.deployment.office import Office, open_office
-from fedmetric.errors import FedmetricError, Interrupted, TooFewClientsError
+from fedmetric.errors import FedmetricError, Interrupted, TooFewClientsError, UsageError
 from fedmetric.server.checkpoints import Checkpoint
 from fedmetric.server.enrolment import SETTING
 from fedmetric.server.events import Emit
@@ -55,13 +55,13 @@ def read_terms(folder: Path) -> Terms:
     """Read the terms of a run.
 
     Raises:
-        FedmetricError: they are missing or damaged: the run was not begun by 'fedmetric serve'.
+        UsageError: they are missing or damaged: the run was not begun by 'fedmetric serve'.
     """
     try:
         found = json.loads((folder / TERMS).read_text(encoding="utf-8"))
         return Terms(**{**found, "sites": tuple(found["sites"])})
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FedmetricError(f"{folder} was not begun by 'fedmetric serve': {error}") from error
+        raise UsageError(f"{folder} was not begun by 'fedmetric serve': {error}") from error
 
 
 class SiteNodes(Sequence[int | None]):

@@ -82,10 +82,11 @@ def _begun(office: Office, experiment: Any, path: Path, quorum: int | None, pati
 
 
 def _resumed(path: Path) -> RunFolder:
+    from fedmetric.runs import RunFolder
     from fedmetric.server.deployed import read_terms
     from fedmetric.server.supervise import go_on
 
-    read_terms(path)
+    read_terms(RunFolder.open(path).path)
     return go_on(path).folder
 
 
