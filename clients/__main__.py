@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 from fedmetric.clients.premises import DATA_PATH, STATE_DIR
-from fedmetric.clients.supernode import QUIET, run_guarded
+from fedmetric.clients.supernode import PLAIN
+from fedmetric.deployment.processes import environment
 
 USAGE = """\
 python -m fedmetric.clients --data DIR --state DIR --superlink HOST:PORT --root-certificates CA.pem \\
@@ -32,9 +33,8 @@ def main() -> None:
     if "--node-config" in rest:
         parser.error("--node-config is made here, of --data and --state")
     config = f'{DATA_PATH}="{given.data.absolute()}" {STATE_DIR}="{given.state.absolute()}"'
-    os.environ.update(QUIET)
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    run_guarded(["--node-config", config, *rest])
+    node = [sys.executable, "-m", "fedmetric.clients.supernode", PLAIN]
+    os.execve(sys.executable, [*node, "--node-config", config, *rest], environment(given.state.absolute()))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -31,7 +30,8 @@ from fedmetric.deployment.home import Home, open_home
 
 CONNECTION = "http_request_response"
 """The name under which Flower's node finds its connection."""
-QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+PLAIN = "--"
+"""In place of a home: what follows are arguments of Flower's own."""
 
 
 @functools.cache
@@ -66,12 +66,6 @@ def guarded(connection: Callable[..., Any], *arguments: Any, **named: Any) -> It
         yield (node, receive, send, get_run, only_installed(get_fab), *others)
 
 
-def environment(home: Home) -> dict[str, str]:
-    """Return the environment of Flower's processes: quiet, at home in the site's folder, finding their commands."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return {**os.environ, **QUIET, "FLWR_HOME": str(home.folder / "flower"), "PATH": path}
-
-
 def flower_arguments(home: Home, port: int) -> list[str]:
     """Return Flower's own arguments: TLS to one authority, this site's key, nothing installed at run time."""
     return [
@@ -89,10 +83,11 @@ def run_guarded(arguments: list[str]) -> None:
 
 
 def main() -> None:
-    """Run a site's node: `python -m fedmetric.clients.supernode HOME PORT`."""
-    home, port = open_home(Path(sys.argv[1])), int(sys.argv[2])
-    os.environ.update(QUIET)
-    run_guarded(flower_arguments(home, port))
+    """Run a site's node, `python -m fedmetric.clients.supernode HOME PORT`, or with Flower's arguments after "--"."""
+    if sys.argv[1] == PLAIN:
+        run_guarded(sys.argv[2:])
+    else:
+        run_guarded(flower_arguments(open_home(Path(sys.argv[1])), int(sys.argv[2])))
 
 
 if __name__ == "__main__":

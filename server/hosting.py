@@ -6,7 +6,6 @@ The work is done by other processes: Flower's SuperLink, and under it the Server
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import ssl
@@ -21,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from fedmetric.deployment.office import Office
+from fedmetric.deployment.processes import environment
 from fedmetric.errors import FedmetricError, UsageError
 from fedmetric.runs import EVENTS, RunFolder
 from fedmetric.server.conductor import is_conducted, signal_conductor
 from fedmetric.server.control import start_app
 from fedmetric.server.events import Emit
 
-QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 LOG = "server.log"
 UP_SECONDS, DOWN_SECONDS, LOOK_SECONDS = 60.0, 8.0, 0.2
 BEGIN_SECONDS = 120.0
@@ -75,12 +74,6 @@ def superlink(office: Office, bind: str, port: int, run: Path) -> Iterator[subpr
         yield process
     finally:
         stop(process)
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of Flower's processes: quiet, at home in the folder, finding their commands."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return {**os.environ, **QUIET, "FLWR_HOME": str(folder / "flower"), "PATH": path}
 
 
 def check_free(bind: str, port: int) -> None:

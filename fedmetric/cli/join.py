@@ -102,11 +102,11 @@ def show_dry_run(home: Home, experiment: str | None, as_json: bool) -> None:
 
 def run_node(home: Home) -> None:
     """Become Flower's SuperNode; does not return."""
-    from fedmetric.clients.supernode import environment
+    from fedmetric.deployment.processes import environment
 
     print(f"training images in {home.data}; what happens is written to {home.log}", flush=True)
     command = [sys.executable, "-m", "fedmetric.clients.supernode", str(home.folder), str(free_port())]
-    os.execve(sys.executable, command, environment(home))
+    os.execve(sys.executable, command, environment(home.folder))
 
 
 def print_now(text: str) -> None:

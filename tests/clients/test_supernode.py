@@ -21,11 +21,13 @@ from flwr.supercore.run import RunNotRunningException
 from flwr.supernode import fleet_http_connection, start_client_internal
 from flwr.supernode.cli.flower_supernode import _parse_args_run_supernode
 
+from fedmetric.clients import __main__ as script
 from fedmetric.clients import supernode
-from fedmetric.clients.supernode import environment, flower_arguments, guarded, installed_app, only_installed
+from fedmetric.clients.supernode import flower_arguments, guarded, installed_app, only_installed
 from fedmetric.deployment.bundle import write_bundle
 from fedmetric.deployment.home import Home, settle
 from fedmetric.deployment.office import found_office
+from fedmetric.deployment.processes import environment
 
 
 def installed(folder: Path) -> bytes:
@@ -115,13 +117,48 @@ def test_the_node_is_started_with_the_guard_in_place(home: Home, monkeypatch: py
     monkeypatch.setattr(start_client_internal, "http_request_response", plain)
     monkeypatch.setattr(supernode, "flower_supernode", lambda: seen.append(start_client_internal.http_request_response))
     monkeypatch.setattr(sys, "argv", ["fedmetric.clients.supernode", str(home.folder), "9999"])
-    for name in supernode.QUIET:
-        monkeypatch.setenv(name, "1")
     supernode.main()
     (used,) = seen
     assert isinstance(used, functools.partial)
     assert (used.func, used.args) == (guarded, (plain,))
     assert sys.argv == ["flower-supernode", *flower_arguments(home, 9999)]
+
+
+def test_arguments_of_flowers_own_are_handed_on_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = start_client_internal.http_request_response
+    monkeypatch.setattr(start_client_internal, "http_request_response", plain)
+    monkeypatch.setattr(supernode, "flower_supernode", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["fedmetric.clients.supernode", "--", "--superlink", "a:1"])
+    supernode.main()
+    assert sys.argv == ["flower-supernode", "--superlink", "a:1"]
+
+
+def test_the_plain_script_starts_a_quiet_node_on_a_folder(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Any] = []
+    home.data.mkdir()
+    monkeypatch.setattr(script.os, "execve", lambda *arguments: started.extend(arguments))
+    words = ["--data", str(home.data), "--state", str(home.memory), "--superlink", "a:1"]
+    monkeypatch.setattr(sys, "argv", ["fedmetric.clients", *words])
+    script.main()
+    _, command, found = started
+    config = f'data-path="{home.data}" state-dir="{home.memory}"'
+    assert command[3:] == ["--", "--node-config", config, "--superlink", "a:1"]
+    assert found["FLWR_TELEMETRY_ENABLED"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [(["--insecure"], "--insecure is not for images that may not leave"), (["--node-config", "a=1"], "is made here")],
+)
+def test_the_plain_script_refuses_what_would_undo_it(
+    words: list[str], reason: str, home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.data.mkdir()
+    given = ["fedmetric.clients", "--data", str(home.data), "--state", "s", *words]
+    monkeypatch.setattr(sys, "argv", given)
+    with pytest.raises(SystemExit, match="2"):
+        script.main()
+    assert reason in capsys.readouterr().err
 
 
 def test_flower_understands_the_arguments_as_they_are_meant(home: Home) -> None:
@@ -138,7 +175,7 @@ def test_flowers_processes_are_quiet_and_at_home_in_the_sites_folder(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/usr/bin")
-    found = environment(home)
+    found = environment(home.folder)
     assert (found["FLWR_TELEMETRY_ENABLED"], found["FLWR_HOME"]) == ("0", str(home.folder / "flower"))
     assert found["PATH"].split(":") == [str(Path(sys.executable).parent), "/usr/bin"]
     assert hashlib.sha256(installed(home.folder / "bundle")).hexdigest() == installed_app()
