@@ -6,6 +6,7 @@ The work is done by other processes: Flower's SuperLink, and under it the Server
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import ssl
@@ -30,6 +31,7 @@ from fedmetric.server.events import Emit
 LOG = "server.log"
 UP_SECONDS, DOWN_SECONDS, LOOK_SECONDS = 60.0, 8.0, 0.2
 BEGIN_SECONDS = 120.0
+LITTLE_BYTES = 1 << 16
 TAIL = 12
 
 
@@ -134,7 +136,7 @@ def follow(folder: RunFolder, listen: Emit, process: subprocess.Popen[bytes], lo
         lost = process.poll() is not None or gone or (not began and time.monotonic() > begin)
         if lost and folder.summary() is None:
             raise FedmetricError(
-                "the process that conducts the run is gone; continue with 'fedmetric serve --resume "
+                f"the process that conducts the run is gone{why(folder.path)}; continue with 'fedmetric serve --resume "
                 f"{folder.path}'; the end of {log}:\n{tail(log)}"
             )
         time.sleep(LOOK_SECONDS)
@@ -182,6 +184,11 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def why(run: Path) -> str:
+    """Return the one reason for which a process can leave no word behind: there is no room for it."""
+    return ": no space left on the disk of its folder" if shutil.disk_usage(run).free < LITTLE_BYTES else ""
 
 
 def tail(log: Path) -> str:

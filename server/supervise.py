@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,13 @@ def supervise(beginning: Beginning, listen: Emit, conduct: Conduct, fail_on: str
             seconds = earlier + time.monotonic() - began
             summary = summarise("interrupted" if interrupted else "failed", code, last_round, None, seconds)
             summary["error"] = str(error) or type(error).__name__
-            folder.write_summary(summary)
-            emit({"event": "end", "round": last_round, "status": summary["status"], "error": summary["error"]})
+            with suppress(OSError):  # a full disk takes no summary either; what ended the run is said all the same
+                folder.write_summary(summary)
+                emit({"event": "end", "round": last_round, "status": summary["status"], "error": summary["error"]})
+            if isinstance(error, OSError):
+                raise FedmetricError(
+                    f"{error}; the last whole checkpoint is kept: resume when there is room"
+                ) from error
             raise
         summary = summarise("done", 0, report.rounds, report, report.seconds)
         folder.write_summary(summary)

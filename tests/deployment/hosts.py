@@ -27,6 +27,7 @@ class Hosts:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.apart = can_make_namespaces()
+        self._closed = False
         self._prefix = f"fm{os.getpid()}x{next(NUMBERS)}"
         self._names = {name: number for number, name in enumerate(names)}
         if self.apart:
@@ -63,8 +64,9 @@ class Hosts:
         _ip("-n", self._space(name), "link", "set", "eth0", "down" if down else "up")
 
     def close(self) -> None:
-        """Remove the hosts."""
-        if self.apart:
+        """Remove the hosts; may be called again."""
+        if self.apart and not self._closed:
+            self._closed = True
             for space in [*map(self._space, self._names), f"{self._prefix}sw"]:
                 _ip("netns", "del", space)
 

@@ -148,6 +148,7 @@ class Stage:
         for name, process in self.processes.items():
             self.kill(name)
             process.wait()
+        self.processes.clear()
         self.hosts.close()
 
 

@@ -200,7 +200,7 @@ def test_a_full_disk_ends_the_run_clearly_and_keeps_the_checkpoint_before(
         subprocess.run(["dd", "if=/dev/zero", f"of={fill}", "bs=4k"], capture_output=True)
         stage.wait(lambda: server.poll() is not None, "the server ends")
         assert server.returncode == 1, stage.log("server")
-        assert "No space left" in stage.log("server") + (stage.run / "server.log").read_text()
+        assert "no space left on the disk" in stage.log("server").lower()
         fill.unlink()
         assert RunFolder.open(stage.run).summary() is None or stage.summary()["status"] == "failed"
         stage.serve()

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from command import Command
+from fedmetric.arrays import Arrays
 from fedmetric.config import Experiment
-from fedmetric.errors import CollapseError, ConfigError
+from fedmetric.errors import CollapseError, ConfigError, FedmetricError
 from fedmetric.runs import RunFolder
+from fedmetric.server import checkpoints
 from fedmetric.server.alarm import PATIENCE
 from fedmetric.simulations.launch import resume_run, start_run
 from tiny import tiny
@@ -96,3 +98,28 @@ def test_a_healthy_run_that_is_asked_to_end_on_a_collapse_does_not(tmp_path: Pat
     summary = start_run(healthy, tmp_path / "run", ignore, workers=1, fail_on="collapse")
     assert (summary["status"], summary["exit_code"]) == ("done", 0)
     assert alarms(tmp_path / "run") == []
+
+
+def test_a_full_disk_is_said_in_one_line_and_the_run_goes_on_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the second checkpoint on, nothing can be written: not the checkpoint, not the summary."""
+    full, write = [False], checkpoints.save_arrays
+
+    def save(path: Path, arrays: Arrays) -> None:
+        full[0] = full[0] or "0002" in path.parent.name
+        if full[0]:
+            raise OSError(28, "No space left on device")
+        write(path, arrays)
+
+    def summary(folder: RunFolder, content: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save_arrays", save)
+        patch.setattr(RunFolder, "write_summary", summary)
+        with pytest.raises(FedmetricError, match="No space left on device; the last whole checkpoint is kept"):
+            start_run(tiny("checkpoint_every=1"), tmp_path / "full", lambda event: None, workers=1)
+    resumed = resume_run(tmp_path / "full", lambda event: None, workers=1)
+    whole = start_run(tiny("checkpoint_every=1"), tmp_path / "whole", lambda event: None, workers=1)
+    assert resumed["weights_sha256"] == whole["weights_sha256"]
