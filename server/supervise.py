@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -111,7 +112,7 @@ def supervise(beginning: Beginning, listen: Emit, conduct: Conduct, fail_on: str
             with suppress(OSError):  # a full disk takes no summary either; what ended the run is said all the same
                 folder.write_summary(summary)
                 emit({"event": "end", "round": last_round, "status": summary["status"], "error": summary["error"]})
-            if isinstance(error, OSError):
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise FedmetricError(
                     f"{error}; the last whole checkpoint is kept: resume when there is room"
                 ) from error
