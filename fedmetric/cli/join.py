@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,9 +95,11 @@ def show_dry_run(home: Home, experiment: str | None, as_json: bool) -> None:
     print(f"{found.images:,} images would be trained on; {found.skipped} files cannot be used")
     print(f"one batch took {found.seconds:.1f} s, this process {found.memory / 1e6:,.0f} MB")
     print(f"\nin each round {len(found.rows)} tensors and figures would leave, {found.bytes_up:,} bytes:")
-    for row in found.rows:
-        shape = " x ".join(map(str, row["shape"])) or "one number"
-        print(f"  {row['kind']:<8} {row['name']:<44} {shape:>18}  {row['dtype']:<8}{row['bytes']:>10,}")
+    for kind, rows in groupby(found.rows, key=lambda row: row["kind"]):
+        print(f"{kind}:")
+        for row in rows:
+            shape = "x".join(map(str, row["shape"])) or "one"
+            print(f"  {row['name']:<43}{shape:>13}  {row['dtype']:<8}{row['bytes']:>9,}")
     print("nothing has left")
 
 
