@@ -61,8 +61,7 @@ def leave(home: Home) -> None:
         NotReachedError: no server.
         FedmetricError: the server does not know the site.
     """
-    signature = sign(home.key.read_bytes(), claim_of(home.site, "leave"))
-    ask(home, "leave", {"site": home.site, "signature": base64.b64encode(signature).decode()})
+    ask_signed(home, "leave")
 
 
 def ask_known(home: Home) -> dict[str, Any]:
@@ -72,8 +71,13 @@ def ask_known(home: Home) -> dict[str, Any]:
         NotReachedError: no server.
         FedmetricError: the server does not know the site.
     """
-    signature = sign(home.key.read_bytes(), claim_of(home.site, "known"))
-    return ask(home, "known", {"site": home.site, "signature": base64.b64encode(signature).decode()})
+    return ask_signed(home, "known")
+
+
+def ask_signed(home: Home, page: str) -> dict[str, Any]:
+    """Post the site's name to a page, signed for that page with the site's key; see `ask`."""
+    signature = sign(home.key.read_bytes(), claim_of(home.site, page))
+    return ask(home, page, {"site": home.site, "signature": base64.b64encode(signature).decode()})
 
 
 def hello(home: Home) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def check_free(bind: str, port: int) -> None:
             probe.bind((bind, port))
         except OSError as error:
             raise UsageError(
-                f"cannot listen at {bind} port {port}: {error}; choose another --bind or --port"
+                f"cannot listen at {bind} port {port}: {error}; another server may be running, or --bind is wrong"
             ) from error
 
 
