@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -21,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from fedmetric.deployment.office import Office
+from fedmetric.deployment.ports import check_free
 from fedmetric.deployment.processes import environment
-from fedmetric.errors import FedmetricError, UsageError
+from fedmetric.errors import FedmetricError
 from fedmetric.runs import EVENTS, RunFolder
 from fedmetric.server.conductor import is_conducted, signal_conductor
 from fedmetric.server.control import start_app
@@ -76,23 +76,6 @@ def superlink(office: Office, bind: str, port: int, run: Path) -> Iterator[subpr
         yield process
     finally:
         stop(process)
-
-
-def check_free(bind: str, port: int) -> None:
-    """Refuse an address that cannot be listened at.
-
-    Raises:
-        UsageError: it is taken, or not this machine's.
-    """
-    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((bind, port))
-        except OSError as error:
-            raise UsageError(
-                f"cannot listen at {bind} port {port}: {error}; another server may be running, or --bind is wrong"
-            ) from error
 
 
 def wait_until_up(office: Office, port: int, process: subprocess.Popen[bytes], log: Path) -> None:

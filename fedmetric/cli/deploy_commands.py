@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from fedmetric.cli.arguments import JsonOption, print_json
+from fedmetric.deployment.ports import DEFAULT_PORT
 
 app = typer.Typer(no_args_is_help=True, help="Set up a server for sites on other machines: certificates and invites.")
 
@@ -27,7 +28,7 @@ def init(
     sites: Annotated[list[str] | None, typer.Argument(help="Names of sites to invite at once.")] = None,
     deployment: DeploymentOption = DEPLOYMENT,
     name: Annotated[str, typer.Option("--name", help="Name of the federation.")] = "federation",
-    port: Annotated[int, typer.Option("--port", help="The only port that sites need to reach.")] = 9443,
+    port: Annotated[int, typer.Option("--port", help="The only port that sites need to reach.")] = DEFAULT_PORT,
     out: Annotated[Path | None, typer.Option("--invites", help="Folder for the invites; by default inside.")] = None,
 ) -> None:
     """Make an authority, the server's certificate and one invite for each site."""

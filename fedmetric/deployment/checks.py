@@ -13,7 +13,9 @@ from pathlib import Path
 from fedmetric.deployment.certificates import is_issued_by, read_certificate
 from fedmetric.deployment.home import Home
 from fedmetric.deployment.office import Office
+from fedmetric.deployment.ports import check_free
 from fedmetric.deployment.private_files import is_private
+from fedmetric.errors import UsageError
 
 SOON_DAYS = 30
 LOW_DISK = 2 * 10**9
@@ -104,12 +106,10 @@ def _disk(place: Path) -> Finding:
 
 
 def _port(bind: str, port: int) -> Finding:
-    with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((bind, port))
-        except OSError as error:
-            return Finding("note", "port", f"{port} cannot be listened at: {error} (is a server running?)")
+    try:
+        check_free(bind, port)
+    except UsageError as error:
+        return Finding("note", "port", str(error))
     return Finding("ok", "port", f"{port} is free")
 
 

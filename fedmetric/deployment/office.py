@@ -12,12 +12,12 @@ import tomli_w
 
 from fedmetric.deployment.certificates import Pair, alternative_names, new_authority, new_server
 from fedmetric.deployment.invite import Invite, check_name
+from fedmetric.deployment.ports import DEFAULT_PORT
 from fedmetric.deployment.private_files import write_private
 from fedmetric.deployment.roster import Roster
 from fedmetric.errors import UsageError
 
 SETTINGS = "deployment.toml"
-DEFAULT_PORT = 9443
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from string import Template
 
 SERVER_UNIT = Template("""\
-# /etc/systemd/system/fedmetric-server.service: serves one run; start it again to go on with it.
+# /etc/systemd/system/fedmetric-server.service: goes on with one run, to which runs/current links.
 [Unit]
 Description=fedmetric server
 After=network-online.target

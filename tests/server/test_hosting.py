@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from fedmetric.deployment.ports import check_free
 from fedmetric.errors import FedmetricError, UsageError
 from fedmetric.runs import RunFolder
 from fedmetric.server.conductor import conducting
-from fedmetric.server.hosting import check_free, end_conductor, event_lines, follow, tail
+from fedmetric.server.hosting import end_conductor, event_lines, follow, tail
 from tiny import tiny
 
 
