@@ -19,6 +19,8 @@ from fedmetric.errors import FedmetricError
 from fedmetric.wire import PROTOCOL
 
 SECONDS, AGAIN_SECONDS = 15.0, 5.0
+FORGOTTEN_SECONDS = 75.0
+"""After so long Flower has given up a process that died: two heartbeats, and some more."""
 MAX_ANSWER = 1 << 20
 T = TypeVar("T")
 
@@ -72,6 +74,26 @@ def ask_known(home: Home) -> dict[str, Any]:
         FedmetricError: the server does not know the site.
     """
     return ask_signed(home, "known")
+
+
+def wait_alone(home: Home, tell: Callable[[str], None], wait: Callable[[float], None] = time.sleep) -> None:
+    """Wait until the server counts no earlier process of this site as connected: it lets in one at a time.
+
+    Args:
+        home: of the site.
+        tell: is told once why there is a wait.
+        wait: sleeps for this many seconds.
+
+    Raises:
+        FedmetricError: another process of this site is running, or the server does not know the site.
+    """
+    for waited in range(0, int(FORGOTTEN_SECONDS), int(AGAIN_SECONDS)):
+        if not patiently(lambda: ask_known(home), tell, wait).get("connected"):
+            return
+        if not waited:
+            tell("the server still counts an earlier process of this site as connected; waiting up to a minute")
+        wait(AGAIN_SECONDS)
+    raise FedmetricError(f"another process of site '{home.site}' is connected to the server; stop that one first")
 
 
 def ask_signed(home: Home, page: str) -> dict[str, Any]:

@@ -11,12 +11,14 @@ import binascii
 import json
 import logging
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from fastapi import APIRouter, Body
 from fastapi.responses import JSONResponse
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, NOOP_ACCOUNT_NAME, NOOP_FLWR_AID
+from flwr.supercore.constant import NodeStatus
 
 from fedmetric import __version__
 from fedmetric.deployment.certificates import is_signed
@@ -49,6 +51,14 @@ class Nodes(Protocol):
 
     def get_node_id_by_public_key(self, public_key: bytes) -> int | None:
         """Return the number of the node with a key."""
+        ...
+
+    def deactivate_node(self, node_id: int) -> bool:
+        """Count a node as not connected until it is heard of again; returns whether it was."""
+        ...
+
+    def get_node_info(self, *, node_ids: Sequence[int], statuses: Sequence[str]) -> Sequence[Any]:
+        """Return what is known of those of some nodes that have one of these statuses."""
         ...
 
 
@@ -97,6 +107,21 @@ class Registrar:
             log.error("site %s came with a key that was withdrawn; revoke it, and invite it once it has left", site)
             return None
 
+    def expect_news(self) -> None:
+        """Count no site as connected until it is heard of, at most a heartbeat later.
+
+        Flower's database counts a node as connected for a minute after its last heartbeat, over a restart too; a site
+        that died with the server would be sent a round that it can never answer.
+        """
+        for _, node in self._known.values():
+            self._nodes.deactivate_node(node)
+
+    def is_connected(self, site: str) -> bool:
+        """Return whether Flower counts a site as connected; it does so for up to a minute after the site has died."""
+        with self._lock:
+            numbers = [self._known[site][1]] if site in self._known else []
+        return bool(self._nodes.get_node_info(node_ids=numbers, statuses=[NodeStatus.ONLINE]))
+
     def watch(self, stop: threading.Event) -> None:
         """Carry the roster over whenever its file changes, until told to stop."""
         seen = -1
@@ -135,10 +160,11 @@ def pages(office: Office, registrar: Registrar, run: Path | None = None) -> APIR
 
     @router.post("/known", name="fedmetric_known")
     def known(asked: Any = Body()) -> JSONResponse:  # noqa: B008
-        """Tell a site that it is enrolled, and what is being run."""
-        if signed_member(office, asked, "known") is None:
+        """Tell a site that it is enrolled, whether a process of its is connected, and what is being run."""
+        member = signed_member(office, asked, "known")
+        if member is None:
             return JSONResponse({"error": STRANGER}, 403)
-        return JSONResponse(described(run) if run else {})
+        return JSONResponse({"connected": registrar.is_connected(member.site), **(described(run) if run else {})})
 
     @router.post("/leave", name="fedmetric_leave")
     def leave(asked: Any = Body()) -> JSONResponse:  # noqa: B008

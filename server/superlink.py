@@ -52,6 +52,7 @@ def application(
     registrar = Registrar(office, state)
     registrar.forget_strangers({node.node_id: node.public_key for node in state.get_node_info(statuses=REMEMBERED)})
     registrar.carry_over()
+    registrar.expect_news()
     app.include_router(pages(office, registrar, run))
     app.add_middleware(Gate, secret=office.control_secret.read_text(), max_bytes=max_bytes)
     return app, registrar

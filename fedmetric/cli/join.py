@@ -46,7 +46,7 @@ def join(
 
     Give it again to go on: the key and what was learnt so far are kept in the site's folder.
     """
-    from fedmetric.clients.enrol import ask_known, enrol, enrolment, hello, patiently
+    from fedmetric.clients.enrol import enrol, enrolment, hello, patiently, wait_alone
     from fedmetric.clients.limits import Limits
     from fedmetric.deployment.home import default_home, open_home, settle
     from fedmetric.deployment.invite import read_invite
@@ -76,7 +76,7 @@ def join(
         show_dry_run(found, experiment, as_json)
         return
     patiently(lambda: hello(found), print_now)
-    patiently(lambda: ask_known(found), print_now)  # a site that was revoked is told so, and does not try for ever
+    wait_alone(found, print_now)  # a site that was revoked is told so, and does not try for ever
     run_node(found)
 
 

@@ -38,7 +38,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(client, "enrol", enrol)
     monkeypatch.setattr(client, "hello", lambda home: asked.append("hello"))
-    monkeypatch.setattr(client, "ask_known", lambda home: asked.append("known"))
+    monkeypatch.setattr(client, "wait_alone", lambda home, tell: asked.append("known"))
     monkeypatch.setattr(client, "leave", lambda home: asked.append(f"leave {home.site}"))
     monkeypatch.setattr(join, "run_node", lambda home: asked.append(f"run {home.folder.name}"))
     return asked

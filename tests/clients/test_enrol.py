@@ -21,6 +21,7 @@ from fedmetric.clients.enrol import (
     hello,
     leave,
     patiently,
+    wait_alone,
 )
 from fedmetric.deployment.certificates import Pair, is_signed
 from fedmetric.deployment.home import Home, settle
@@ -121,6 +122,31 @@ def test_a_site_tries_again_patiently_and_says_so_once() -> None:
     assert patiently(step, told.append, waited.append) == "welcome"
     assert told == ["no answer; trying again every 5 s"]
     assert waited == [AGAIN_SECONDS] * 2
+
+
+def answers_known(server: Server, connected: bool) -> None:
+    server.answer = json.dumps({"connected": connected}).encode()
+
+
+def test_a_site_that_was_restarted_waits_until_its_earlier_process_is_forgotten(home: Home, server: Server) -> None:
+    told: list[str] = []
+    answers_known(server, True)
+    wait_alone(home, told.append, lambda seconds: answers_known(server, len(server.asked) < 3))
+    assert len(server.asked) == 4
+    assert told == ["the server still counts an earlier process of this site as connected; waiting up to a minute"]
+
+
+def test_a_site_that_nobody_counts_as_connected_starts_at_once(home: Home, server: Server) -> None:
+    answers_known(server, False)
+    wait_alone(home, lambda text: pytest.fail(text), lambda seconds: pytest.fail("waited"))
+
+
+def test_a_second_process_of_a_site_gives_up_in_the_end(home: Home, server: Server) -> None:
+    answers_known(server, True)
+    waited: list[float] = []
+    with pytest.raises(FedmetricError, match="another process of site 'north' is connected to the server; stop that"):
+        wait_alone(home, lambda text: None, waited.append)
+    assert 60 < sum(waited) < 100  # Flower counts a node as connected for 60 s after its last heartbeat
 
 
 @pytest.mark.parametrize("error", [NotTrustedError("an impostor"), FedmetricError("refused")])

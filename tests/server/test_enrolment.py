@@ -47,6 +47,10 @@ def asking(site: str, token: str, number: int = 0) -> dict[str, str]:
     return {"site": site, "token": token, "public_key": public_key_of(key(number)).decode(), "signature": signature}
 
 
+def knowing(site: str, number: int = 0) -> dict[str, str]:
+    return {"site": site, "signature": base64.b64encode(sign(key(number), claim_of(site, "known"))).decode()}
+
+
 def leaving(site: str, number: int = 0) -> dict[str, str]:
     return {"site": site, "signature": base64.b64encode(sign(key(number), claim_of(site, "leave"))).decode()}
 
@@ -155,3 +159,11 @@ def test_a_site_may_leave_and_nobody_else_may_send_it_away(client: TestClient, o
     assert numbers(office) == {"south": 7001}
     assert list(nodes.here()) == [7001]
     assert client.post("/fedmetric/leave", json=leaving("north")).status_code == 403
+
+
+def test_a_site_is_told_whether_a_process_of_its_is_connected(client: TestClient, office: Office, nodes: Nodes) -> None:
+    client.post("/fedmetric/enrol", json=asking("north", office.invite("north").token))
+    assert client.post("/fedmetric/known", json=knowing("north")).json() == {"connected": False}
+    nodes.connected.add(7000)
+    assert client.post("/fedmetric/known", json=knowing("north")).json() == {"connected": True}
+    assert client.post("/fedmetric/known", json=knowing("north", 1)).status_code == 403

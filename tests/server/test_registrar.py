@@ -160,3 +160,17 @@ def test_a_roster_that_cannot_be_read_for_a_while_ends_nothing(
     office.roster.path.write_text(whole)
     enrol(office, "south", 1)
     assert watched(lambda: len(nodes.here()) == 2)
+
+
+def test_a_server_that_was_restarted_counts_nobody_as_connected(
+    registrar: Registrar, office: Office, nodes: Nodes
+) -> None:
+    for number, site in enumerate(("north", "south")):
+        enrol(office, site, number)
+    registrar.carry_over()
+    nodes.connected = {7000, 7001}
+    assert registrar.is_connected("north")
+    registrar.expect_news()
+    assert not registrar.is_connected("north")
+    assert nodes.connected == set()
+    assert not registrar.is_connected("a stranger")

@@ -158,3 +158,19 @@ def test_flower_does_not_take_a_key_again_that_was_removed_and_neither_do_the_no
             nodes.delete_node(NOOP_FLWR_AID, node)
         with pytest.raises(ValueError, match="Public key already in use"):
             nodes.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, b"a key", 30.0, name="south")
+
+
+def test_a_node_that_was_connected_is_not_after_a_restart_until_its_next_heartbeat(office: Office) -> None:
+    token = office.invite("west").token
+    key_text = public_key_of(key(1)).decode()
+    office.roster.enrol("west", token, key_text, sign(key(1), claim_of("west", token)))
+    app, registrar = application(office, "127.0.0.1", 9443)
+    state = app.state.linkstate_factory.state()
+    node = state.get_node_id_by_public_key(key_text.encode())
+    assert state.activate_node(node, 30.0)
+    assert registrar.is_connected("west")
+    assert not state.activate_node(node, 30.0)  # why a site must wait for its earlier process to be forgotten
+    registrar = application(office, "127.0.0.1", 9443)[1]
+    assert not registrar.is_connected("west")
+    assert state.acknowledge_node_heartbeat(node, 30.0)
+    assert registrar.is_connected("west")
