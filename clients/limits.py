@@ -19,6 +19,7 @@ from fedmetric.config import Experiment
 from fedmetric.errors import FedmetricError, UsageError
 from fedmetric.federation.base import Update
 from fedmetric.models.embedder import build_embedder
+from fedmetric.privacy.manifest import contents_of
 from fedmetric.registry import backbones, nearest, rules
 from fedmetric.training.local_update import Trainer
 
@@ -140,19 +141,11 @@ class Limits:
 
 
 def manifest_of(update: Update) -> list[dict[str, Any]]:
-    """List every tensor and metric of an update: name, kind, shape, dtype, bytes and, for floats, the L2 norm."""
-    rows: list[dict[str, Any]] = []
-    for kind, arrays in (("weights", update.arrays), ("beside the weights", update.extra)):
-        rows += [_row(kind, name, array) for name, array in arrays.items()]
-    rows.append({"kind": "metric", "name": "num-examples", "shape": [], "dtype": "int", "bytes": 8})
-    return rows + [
-        {"kind": "metric", "name": name, "shape": [], "dtype": "float", "bytes": 8} for name in sorted(update.metrics)
-    ]
+    """List every tensor and figure of an update, with the L2 norm of floats; see `fedmetric.privacy.manifest`."""
+    arrays = {**update.arrays, **update.extra}
+    return [{**row, **_norm(arrays.get(row["name"]))} for row in contents_of(update)]
 
 
-def _row(kind: str, name: str, array: NDArray[Any]) -> dict[str, Any]:
-    floating = np.issubdtype(array.dtype, np.floating)
-    norm = {"norm": float(np.linalg.norm(array.astype(np.float64)))} if floating else {}
-    return {
-        "kind": kind, "name": name, "shape": list(array.shape), "dtype": str(array.dtype), "bytes": array.nbytes, **norm
-    }  # fmt: skip
+def _norm(array: NDArray[Any] | None) -> dict[str, float]:
+    floating = array is not None and np.issubdtype(array.dtype, np.floating)
+    return {"norm": float(np.linalg.norm(array.astype(np.float64)))} if array is not None and floating else {}

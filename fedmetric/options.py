@@ -123,6 +123,7 @@ def _first_line(error: ValueError) -> str:
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 Dropped = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
@@ -149,6 +150,7 @@ __all__ = [
     "Literal",
     "NonNegative",
     "ObjectiveParts",
+    "OpenFraction",
     "PairMiner",
     "PartWeights",
     "Positive",

@@ -242,5 +242,8 @@ views = Registry("views", "fedmetric.views")
 samplers = Registry("sampler", "fedmetric.sampling")
 distances = Registry("distance", "fedmetric.distances")
 miners = Registry("miner", "fedmetric.miners")
+mechanisms = Registry("privacy mechanism", "fedmetric.privacy.mechanisms")
 
-REGISTRIES = (sources, partitioners, views, samplers, backbones, objectives, distances, miners, rules)
+REGISTRIES = (
+    sources, partitioners, views, samplers, backbones, objectives, distances, miners, rules, mechanisms
+)  # fmt: skip

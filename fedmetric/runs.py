@@ -1,4 +1,4 @@
-"""The folder of a run: the resolved experiment, one line for each event, checkpoints, the summary and the model."""
+"""The folder of a run: the experiment, one line for each event, checkpoints, books, the summary and the model."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fedmetric.errors import UsageError
 
 SUMMARY_SCHEMA = 1
 EXPERIMENT, EVENTS, SUMMARY = "experiment.toml", "events.jsonl", "summary.json"
+LEDGER, MANIFEST = "ledger.jsonl", "manifest.jsonl"
 MODEL, WEIGHTS, ABOUT = "model", "model.safetensors", "model.json"
 
 
@@ -69,6 +70,16 @@ class RunFolder:
     def model(self) -> Path:
         """The folder of the exported model."""
         return self.path / MODEL
+
+    @property
+    def ledger(self) -> Path:
+        """What the run has cost in privacy."""
+        return self.path / LEDGER
+
+    @property
+    def manifest(self) -> Path:
+        """What has left each client."""
+        return self.path / MANIFEST
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Add one event as a line and flush it to disk."""

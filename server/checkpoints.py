@@ -32,6 +32,7 @@ class Checkpoint:
         class_hashes: of the classes trained on.
         seconds: time spent so far.
         standing: what is remembered of the clients.
+        ledger: head of the privacy ledger when it was written; "" without one.
     """
 
     round: int
@@ -42,6 +43,7 @@ class Checkpoint:
     class_hashes: tuple[str, ...] = ()
     seconds: float = 0.0
     standing: Standing = NO_STANDING
+    ledger: str = ""
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -61,6 +63,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         "class_hashes": list(checkpoint.class_hashes),
         "seconds": checkpoint.seconds,
         "standing": checkpoint.standing.to_plain(),
+        "ledger": checkpoint.ledger,
         "sha256": {name: sha256_of(arrays) for name, arrays in sets.items()},
     }
     (temporary / META).write_text(json.dumps(meta), encoding="utf-8")
@@ -106,6 +109,7 @@ def load_checkpoint(place: Path) -> Checkpoint:
         tuple(meta["class_hashes"]),
         meta["seconds"],
         Standing.from_plain(meta["standing"]),
+        meta["ledger"],
     )
 
 

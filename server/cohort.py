@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from fedmetric.config import Experiment
 from fedmetric.errors import ConfigError
 from fedmetric.seeds import numpy_generator
@@ -27,6 +29,15 @@ def draw_reshuffled(seed: int, round: int, num_clients: int, size: int) -> list[
     return _drawn(order[position * size : (position + 1) * size])
 
 
+def draw_poisson(seed: int, round: int, num_clients: int, size: int) -> list[int]:
+    """Draw every client by itself with probability size / num_clients: `size` clients on average, now and then none.
+
+    What the amplification by sampling of differential privacy assumes.
+    """
+    drawn = numpy_generator(seed, "clients one by one", round=round).random(num_clients) < size / num_clients
+    return _drawn(np.flatnonzero(drawn))
+
+
 def _drawn(chosen: object) -> list[int]:
     return sorted(int(client) for client in chosen)  # type: ignore[attr-defined]
 
@@ -34,6 +45,7 @@ def _drawn(chosen: object) -> list[int]:
 SAMPLING: dict[str, Callable[[int, int, int, int], list[int]]] = {
     "uniform": draw_uniform,
     "reshuffled": draw_reshuffled,
+    "poisson": draw_poisson,
 }
 
 
@@ -45,7 +57,7 @@ def draw_cohort(seed: int, round: int, num_clients: int, size: int, sampling: st
         round: server round from 1.
         num_clients: clients in the federation.
         size: cohort size; 0 takes every client.
-        sampling: "uniform" or "reshuffled".
+        sampling: "uniform", "reshuffled" or "poisson".
 
     Raises:
         ConfigError: the cohort is larger than the federation.
@@ -57,7 +69,9 @@ def draw_cohort(seed: int, round: int, num_clients: int, size: int, sampling: st
     return SAMPLING[sampling](seed, round, num_clients, size) if size else list(range(num_clients))
 
 
-def cohort_of(experiment: Experiment, round: int, num_clients: int) -> list[int]:
-    """Return the clients of a round of an experiment; see `draw_cohort`."""
+def cohort_of(experiment: Experiment, round: int, num_clients: int, seed: int | None = None) -> list[int]:
+    """Return the clients of a round of an experiment, drawn from its own seed or another; see `draw_cohort`."""
     federation = experiment.federation
-    return draw_cohort(experiment.seed, round, num_clients, federation.clients_per_round, federation.sampling)
+    return draw_cohort(
+        experiment.seed if seed is None else seed, round, num_clients, federation.clients_per_round, federation.sampling
+    )

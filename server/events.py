@@ -58,7 +58,7 @@ def round_event(
         "event": "round",
         "round": round,
         "rounds": rounds,
-        "ok": len(losses),
+        "ok": outcome.replied,
         "counted": outcome.counted,
         "failed": len(outcome.failures),
         "failures": [str(failure) for failure in outcome.failures],

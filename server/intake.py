@@ -7,7 +7,7 @@ import numpy as np
 from fedmetric.arrays import Arrays, num_bytes
 from fedmetric.config import Experiment
 from fedmetric.errors import ProtocolError
-from fedmetric.federation.base import FederationRule, Update
+from fedmetric.federation.base import FederationRule, State, Update
 from fedmetric.server.drift import Drift
 from fedmetric.server.standing import Standing, check_bounds
 from fedmetric.wire import ClientFailure
@@ -21,7 +21,8 @@ class Intake:
     Attributes:
         total: the rule's.
         drift: how the clients moved.
-        losses: mean local loss of every client whose reply counts.
+        replied: clients whose reply counts.
+        losses: mean local loss of those that say it.
         failures: of the others.
         reported: diagnostics of every client whose reply counts, by name.
         examples: images trained on.
@@ -30,7 +31,14 @@ class Intake:
     """
 
     def __init__(
-        self, rule: FederationRule, experiment: Experiment, round: int, shared: Arrays, drift: Drift, standing: Standing
+        self,
+        rule: FederationRule,
+        experiment: Experiment,
+        round: int,
+        shared: Arrays,
+        state: State,
+        drift: Drift,
+        standing: Standing,
     ) -> None:
         """Begin a round.
 
@@ -39,12 +47,14 @@ class Intake:
             experiment: of the run.
             round: server round from 1.
             shared: the weights that the round starts from.
+            state: the rule's, before the round.
             drift: empty.
             standing: of the clients, before the round.
         """
         self._rule, self._round, self._shared, self._standing = rule, round, shared, standing
         self._accept, self._batch_size = experiment.federation.accept, experiment.local.batch_size
-        self.total, self.drift = rule.begin(shared), drift
+        self.total, self.drift = rule.begin(shared, state), drift
+        self.replied = 0
         self.losses: list[float] = []
         self.failures: list[ClientFailure] = []
         self.reported: dict[str, list[float]] = {}
@@ -64,7 +74,9 @@ class Intake:
             self.failures.append(ClientFailure(reply.client, self._round, "reply", str(error)))
             return
         self.drift.fold(move)
-        self.losses.append(reply.metrics.get("loss", float("nan")))
+        self.replied += 1
+        if "loss" in reply.metrics:
+            self.losses.append(reply.metrics["loss"])
         for name in CLIENT_DIAGNOSTICS:
             if name in reply.metrics:
                 self.reported.setdefault(name, []).append(reply.metrics[name])

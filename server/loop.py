@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from flwr.serverapp import Grid
 
@@ -16,6 +16,9 @@ from fedmetric.evaluation.base import Scores
 from fedmetric.export import save_model
 from fedmetric.federation.base import Memory
 from fedmetric.federation.norms import NORM_POLICIES
+from fedmetric.privacy.ledger import Ledger
+from fedmetric.privacy.manifest import Manifest
+from fedmetric.privacy.statement import statement_of
 from fedmetric.runs import RunFolder
 from fedmetric.server.alarm import CollapseAlarm
 from fedmetric.server.checkpoints import Checkpoint, save_checkpoint
@@ -55,6 +58,7 @@ class Report:
         seconds: from start to end, earlier parts of a resumed run included.
         clients: scores of every client's own network, where the rule shares nothing; "trained" is then their mean.
         diagnostics: of the final embedding space, by name.
+        privacy: what may be claimed and what was spent; see `statement_of`. Empty where nothing is claimed.
     """
 
     rounds: int
@@ -63,6 +67,7 @@ class Report:
     seconds: float
     clients: Mapping[int, Scores] = field(default_factory=dict)
     diagnostics: Mapping[str, float | None] = field(default_factory=dict)
+    privacy: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def weights_sha256(self) -> str:
@@ -70,8 +75,14 @@ class Report:
         return sha256_of(self.shared)
 
 
-def plan_of(site: Site) -> Plan:
-    """Return what every round of an experiment has in common."""
+def plan_of(site: Site, folder: RunFolder | None = None) -> Plan:
+    """Return what every round of an experiment has in common, with the books that are kept in a run's folder.
+
+    A ledger is among them where a mechanism claims something.
+
+    Raises:
+        LedgerError: the ledger was changed or cut short.
+    """
     trainer = site.trainer
     layout, routes = trainer.embedder.layout, trainer.routes
     recalibrated = NORM_POLICIES[site.experiment.federation.norm].recalibrated
@@ -83,7 +94,14 @@ def plan_of(site: Site) -> Plan:
         )
     evaluated = tuple(sorted(map(class_hash, site.evaluation_images.present_classes())))
     setting = Setting(site.num_clients, site.dataset.train.channels, evaluated)
-    return Plan(site.experiment, trainer.rule, layout, routes, calibrated, trainer, setting)
+    ledger = Ledger(folder.ledger) if folder and trainer.mechanism.unit else None
+    guarantee = trainer.mechanism.guarantee(site.schedule)
+    covered = f"{site.experiment.privacy.name}, {guarantee.label or guarantee.adversary}" if guarantee else ""
+    manifest = Manifest(folder.manifest, covered) if folder else None
+    return Plan(
+        site.experiment, trainer.rule, layout, routes, calibrated, trainer, setting, trainer.mechanism, ledger,
+        site.schedule, manifest,
+    )  # fmt: skip
 
 
 def serve(
@@ -127,7 +145,9 @@ def serve(
             "this engine does not keep the clients' own state in checkpoints, and this run cannot go on without it; "
             "resume with --engine local a run that --engine local began"
         )
-    plan = plan_of(site)
+    plan = plan_of(site, folder)
+    if plan.ledger is not None and start is not None:
+        plan.ledger.check_holds(start.ledger)
     clients = connect()
     if start is None:
         shared = site.beginning()
@@ -136,6 +156,9 @@ def serve(
         keeper.restore(start.memories)
     emit(start_event(site, start))
     emit({"event": "baselines", "rows": {name: as_plain(row) for name, row in judge.baselines.items()}})
+
+    if promise := statement_of(trainer.mechanism, site.schedule):
+        emit({"event": "privacy", "round": start.round, **promise})
 
     alarm = CollapseAlarm(judge.untrained)
     done, saved = start, start.round
@@ -147,7 +170,7 @@ def serve(
             seconds = time.monotonic() - began
             done = Checkpoint(
                 round, outcome.shared, outcome.state, memories, start.fingerprint, judge.class_hashes, seconds,
-                outcome.standing,
+                outcome.standing, plan.ledger.head if plan.ledger else "",
             )  # fmt: skip
             diagnostics = {} if trainer.rule.personal else judge.inspect(done.shared)
             emit(round_event(experiment, round, outcome, diagnostics, time.monotonic() - entered))
@@ -160,7 +183,8 @@ def serve(
                 emit({"event": "checkpoint", "round": round})
             if cause := alarm.check(diagnostics, outcome.means, outcome.drift):
                 emit({"event": "alarm", "round": round, "kind": "collapse", "text": cause})
-        report = conclude(judge, done, emit, began)
+        kept = statement_of(trainer.mechanism, site.schedule, plan.ledger)
+        report = replace(conclude(judge, done, emit, began), privacy=kept)
     finally:
         if done.round > saved:
             save_checkpoint(folder.checkpoints, done)

@@ -13,8 +13,12 @@ from fedmetric.config import Experiment
 from fedmetric.config.experiment import Federation
 from fedmetric.errors import TooFewClientsError
 from fedmetric.federation.average import WeightedMean
-from fedmetric.federation.base import FederationRule, State, Total, Workshop
+from fedmetric.federation.base import FederationRule, State, Total, Update, Workshop
 from fedmetric.layout import Layout, Routes
+from fedmetric.privacy.base import Mechanism
+from fedmetric.privacy.ledger import Ledger
+from fedmetric.privacy.manifest import Manifest
+from fedmetric.privacy.schedule import Schedule
 from fedmetric.seeds import derive_seed, torch_generator
 from fedmetric.server.cohort import cohort_of
 from fedmetric.server.drift import Drift
@@ -37,6 +41,10 @@ class Plan:
         calibrated: the running statistics that clients measure after each round; none under most norm policies.
         trainer: the server's own network and the public images, for rules that train at the server.
         setting: what clients are told of the federation.
+        mechanism: what makes the round private.
+        ledger: where the cost of every round is written down before it begins; None where nothing is claimed.
+        schedule: how often whose data is used.
+        manifest: where what arrives is written down; None for nowhere.
     """
 
     experiment: Experiment
@@ -46,6 +54,10 @@ class Plan:
     calibrated: Collection[str] = ()
     trainer: Trainer | None = None
     setting: Setting = NO_SETTING
+    mechanism: Mechanism = field(default_factory=Mechanism)
+    ledger: Ledger | None = None
+    schedule: Schedule | None = None
+    manifest: Manifest | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,8 @@ class RoundOutcome:
     Attributes:
         shared: the new weights.
         state: the rule's new server state.
-        losses: mean local loss of every client that replied.
+        replied: clients whose reply counts.
+        losses: mean local loss of those that say it.
         failures: of the clients that did not.
         examples: images trained on, over all clients.
         shrunk: clients that had fewer images than a batch.
@@ -70,6 +83,7 @@ class RoundOutcome:
 
     shared: Arrays
     state: State
+    replied: int
     losses: tuple[float, ...]
     failures: tuple[ClientFailure, ...]
     examples: int
@@ -98,8 +112,10 @@ def run_round(
             error is in the message.
     """
     rule, federation = plan.rule, plan.experiment.federation
-    cohort = standing.asked(cohort_of(plan.experiment, round, len(clients.nodes)), federation.accept)
+    seed = plan.mechanism.cohort_seed(plan.experiment.seed)
+    cohort = standing.asked(cohort_of(plan.experiment, round, len(clients.nodes), seed), federation.accept)
     clients.gather(cohort)
+    write_down(plan, round, cohort)
     broadcast = rule.broadcast(state)
     alone = {client: rule.broadcast_to(state, client) for client in cohort}
     sent = {name: shared[name] for name in plan.routes.down}
@@ -109,11 +125,12 @@ def run_round(
         return Request(plan.experiment, round, client, sent, broadcast | alone[client], setting=plan.setting)
 
     drift = Drift(expected, plan.layout.parameters)
-    intake = Intake(rule, plan.experiment, round, shared, drift, standing)
+    intake = Intake(rule, plan.experiment, round, shared, state, drift, standing)
     for reply in exchange(clients, cohort, request_for, expected):
+        note(plan, round, reply)
         intake.take(reply)
     bytes_down = len(cohort) * (num_bytes(sent) + num_bytes(broadcast)) + sum(map(num_bytes, alone.values()))
-    enough = has_enough(len(cohort), intake.failures, federation.max_lost)
+    enough = plan.mechanism.fixed_denominator or has_enough(len(cohort), intake.failures, federation.max_lost)
     after = standing.after(drift.moves, intake.failures, enough)
     if not enough:
         check_skipped(after, len(cohort), intake.failures, federation, round)
@@ -125,7 +142,22 @@ def run_round(
     if plan.calibrated:
         measured, more_down, more_up = calibrate(clients, plan, round, cohort, new)
         new, bytes_down, intake.bytes_up = new | measured, bytes_down + more_down, intake.bytes_up + more_up
-    return replace(outcome_of(intake, new, state, bytes_down, after), figures=rule.figures(state))
+    moved = {} if plan.mechanism.hides else drift.result()
+    return replace(outcome_of(intake, new, state, bytes_down, after), figures=rule.figures(state), drift=moved)
+
+
+def write_down(plan: Plan, round: int, cohort: Sequence[int]) -> None:
+    """Charge a round to the ledger, before anybody is asked for anything."""
+    if plan.ledger is None or plan.schedule is None:
+        return
+    for account, charge in plan.mechanism.charges(plan.schedule, cohort).items():
+        plan.ledger.charge(round, charge, account)
+
+
+def note(plan: Plan, round: int, reply: Update | ClientFailure) -> None:
+    """Write down what has arrived of a client."""
+    if plan.manifest is not None and not isinstance(reply, ClientFailure):
+        plan.manifest.note(round, reply)
 
 
 def outcome_of(
@@ -134,8 +166,8 @@ def outcome_of(
     """Put together what a round did."""
     reported = {name: tuple(values) for name, values in intake.reported.items()}
     return RoundOutcome(
-        shared, state, tuple(intake.losses), tuple(intake.failures), intake.examples, intake.shrunk, bytes_down,
-        intake.bytes_up, intake.drift.result(), reported, standing=standing, counted=counted,
+        shared, state, intake.replied, tuple(intake.losses), tuple(intake.failures), intake.examples, intake.shrunk,
+        bytes_down, intake.bytes_up, reported=reported, standing=standing, counted=counted,
     )  # fmt: skip
 
 
@@ -154,6 +186,7 @@ def calibrate(
 
     total, bytes_up = WeightedMean(plan.layout.statistics), 0
     for reply in exchange(clients, cohort, request_for, expected):
+        note(plan, round, reply)
         if not isinstance(reply, ClientFailure):
             total.fold(reply.arrays, float(reply.num_examples))
             bytes_up += num_bytes(reply.arrays)

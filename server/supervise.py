@@ -138,6 +138,7 @@ def summarise(status: str, exit_code: int, rounds: int, report: Report | None, s
             for row, scores in rows.items()
         },
         "diagnostics": dict(report.diagnostics) if report else {},
+        "privacy": dict(report.privacy) if report else {},
         "clients": {
             str(client): {name: score.mean for name, score in scores.items()}
             for client, scores in (report.clients.items() if report else ())

@@ -13,6 +13,7 @@ from fedmetric.server.events import Emit
 from fedmetric.server.loop import Report
 from fedmetric.server.supervise import Beginning, go_on, supervise
 from fedmetric.simulations.engines.processes import default_workers, preload
+from fedmetric.training.private import wants_settling, with_settled_privacy
 from fedmetric.training.site import Site
 from fedmetric.training.start import with_the_hash_of_its_start
 
@@ -44,6 +45,8 @@ def start_run(
     """
     _engine(engine)  # a missing extra is said before a folder is made
     experiment = with_the_hash_of_its_start(experiment)
+    if wants_settling(experiment):
+        experiment = with_settled_privacy(experiment, Site(experiment).schedule)
     return _run(Beginning(RunFolder.create(out, experiment), experiment), listen, engine, workers, fail_on)
 
 

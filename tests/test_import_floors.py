@@ -17,7 +17,7 @@ FLOORS = {
     "fedmetric.config": 0,
     "fedmetric.models": 1, "fedmetric.objectives": 1, "fedmetric.data": 1, "fedmetric.views": 1,
     "fedmetric.sampling": 1, "fedmetric.distances": 1, "fedmetric.miners": 1, "fedmetric.networks": 1,
-    "fedmetric.federation": 1, "fedmetric.evaluation": 1,
+    "fedmetric.federation": 1, "fedmetric.evaluation": 1, "fedmetric.privacy": 1,
     "fedmetric.training": 2, "fedmetric.wire": 2, "fedmetric.runs": 2,
     "fedmetric.deployment": 2, "fedmetric.export": 2, "fedmetric.report": 2,
     "fedmetric.clients": 3, "fedmetric.server": 3,
@@ -32,6 +32,7 @@ SIBLINGS = {
     "fedmetric.networks": {"fedmetric.distances"},
     "fedmetric.evaluation": {"fedmetric.data", "fedmetric.distances"},
     "fedmetric.federation": {"fedmetric.objectives"},
+    "fedmetric.privacy": {"fedmetric.federation"},
 }
 """Floor 1 may know a sibling's base: the embedder holds an objective, the evaluator measures an
 image set, a rule sees the batch of the current step, a pair loss, its miner and the evaluator share a

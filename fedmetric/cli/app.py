@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fedmetric import __version__
-from fedmetric.cli import config_commands, data_commands, deploy_commands, run_commands
+from fedmetric.cli import config_commands, data_commands, deploy_commands, privacy_commands, run_commands
 from fedmetric.cli.benchmarks import benchmarks
 from fedmetric.cli.compare import compare
 from fedmetric.cli.doctor import doctor
@@ -35,6 +35,7 @@ app.command("sweep")(sweep)
 app.add_typer(data_commands.app, name="data")
 app.command("list")(list_methods)
 app.add_typer(config_commands.app, name="config")
+app.add_typer(privacy_commands.app, name="privacy")
 app.command("benchmarks")(benchmarks)
 app.add_typer(deploy_commands.app, name="deploy")
 app.command("serve")(serve)

@@ -20,6 +20,10 @@ DownloadOption = Annotated[
     bool, typer.Option("--allow-download", help="Let torchvision download a data set that is not there.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+TargetOption = Annotated[
+    float | None,
+    typer.Option("--target-epsilon", help="Solve for the noise that spends this epsilon by the last round."),
+]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the run; by default the next free runs/NAME.")]
 EngineOption = Annotated[Literal["local", "ray"], typer.Option("--engine", help="What carries the messages.")]
 WorkersOption = Annotated[
@@ -47,6 +51,12 @@ def use_data(data: Path | None, allow_download: bool = False) -> None:
         os.environ["FEDMETRIC_DATA"] = str(data.resolve())
     if allow_download:
         os.environ["FEDMETRIC_ALLOW_DOWNLOAD"] = "1"
+
+
+def with_target(overrides: list[str] | None, target_epsilon: float | None) -> list[str]:
+    """Add the epsilon that is wanted to the overrides of an experiment."""
+    wanted = [] if target_epsilon is None else [f"privacy.target_epsilon={target_epsilon!r}"]
+    return [*(overrides or ()), *wanted]
 
 
 def print_json(value: Any) -> None:

@@ -45,6 +45,7 @@ class Progress:
         lines: list[str] = {
             "start": self._start,
             "baselines": self._baselines,
+            "privacy": self._privacy,
             "round": self._round,
             "evaluation": self._evaluation,
             "warning": self._warning,
@@ -78,14 +79,20 @@ class Progress:
         self._baseline = "; ".join(f"{row} {_headline(scores, ' ')}" for row, scores in event["rows"].items())
         return [f"baselines: {self._baseline}"]
 
+    def _privacy(self, event: Mapping[str, Any]) -> list[str]:
+        from fedmetric.privacy.statement import sentence_of
+
+        line = f"{sentence_of(dict(event), 'planned')}, planned over all rounds"
+        self._header += f"\n{line}"
+        return [line]
+
     def _round(self, event: Mapping[str, Any]) -> list[str]:
         left = (time.monotonic() - self._began) / max(1, len(self._rounds) + 1) * (event["rounds"] - event["round"])
         row = {**event, "left": _clock(left)}
         self._rounds.append(row)
         line = (
             f"round {event['round']}/{event['rounds']}  clients {event['ok']} ok {event['failed']} failed  "
-            f"loss {_number(event['loss'], 3)} ±{_number(event['loss_spread'], 3)}  "
-            f"std {_number(event['diagnostics'].get('std'))}  drift cos {_number(event.get('drift_cosine'))}  "
+            f"{_told(event)}std {_number(event['diagnostics'].get('std'))}  "
             f"{event['bytes_up'] / 1e6:.1f} MB up {event['bytes_down'] / 1e6:.1f} MB down  left {row['left']}"
         )
         lines = [line, *(f"  lost {failure}" for failure in event["failures"][:1])]
@@ -138,6 +145,14 @@ class Progress:
         below = [Text(warning, style="yellow") for warning in self._warnings]
         below += [Text(f"lost {len(lost)}; the first: {lost[0]}", style="red")] if lost else []
         return Group(Text(self._header), Text(self._baseline, style="dim"), table, *below)
+
+
+def _told(event: Mapping[str, Any]) -> str:
+    """Return what clients have told of themselves; nothing of a round in which they hide it."""
+    if event["loss"] is None:
+        return ""
+    cosine = f"  drift cos {_number(event.get('drift_cosine'))}"
+    return f"loss {_number(event['loss'], 3)} ±{_number(event['loss_spread'], 3)}{cosine}  "
 
 
 def _nothing(event: Mapping[str, Any]) -> list[str]:

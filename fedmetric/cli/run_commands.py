@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -21,14 +20,14 @@ from fedmetric.cli.arguments import (
     JsonOption,
     OutOption,
     SetOption,
+    TargetOption,
     WorkersOption,
     print_json,
     use_data,
+    with_target,
 )
+from fedmetric.cli.screen import console
 from fedmetric.errors import Interrupted
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 DEMO = "glyphs"
 
@@ -49,13 +48,14 @@ def run(
         ),
     ] = None,
     fail_on: FailOnOption = None,
+    target_epsilon: TargetOption = None,
     allow_download: DownloadOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run an experiment: train the federation, evaluate on unseen classes, keep everything in a run folder."""
     from fedmetric.config import load_experiment
 
-    checked = load_experiment(experiment, overrides or ())
+    checked = load_experiment(experiment, with_target(overrides, target_epsilon))
     use_data(data, allow_download)
     if baseline:
         from fedmetric.simulations.baselines import baseline_of
@@ -128,7 +128,7 @@ def evaluate(
         if by is not None:
             from fedmetric.report.groups import group_table
 
-            _console().print(group_table(result["groups"], by))
+            console().print(group_table(result["groups"], by))
 
 
 def next_free(path: Path) -> Path:
@@ -170,21 +170,19 @@ def _show(summary: dict[str, Any], title: str, as_json: bool) -> None:
         return
     from fedmetric.report.tables import score_table, title_of, wins
 
-    console = _console()
-    console.print(score_table(summary["evaluation"], title))
+    screen = console()
+    screen.print(score_table(summary["evaluation"], title))
     won = ", ".join(title_of(name) for name in wins(summary["evaluation"]))
     single = summary.get("clients") or {}
     if values := [scores["recall@1"] for scores in single.values() if scores.get("recall@1") is not None]:
-        console.print(
+        screen.print(
             f"trained is the mean of {len(values)} clients, each alone: Recall@1 from {100 * min(values):.1f} to "
             f"{100 * max(values):.1f}"
         )
-    console.print(f"trained beats both baselines by more than its interval on: {won or 'nothing'}")
+    screen.print(f"trained beats both baselines by more than its interval on: {won or 'nothing'}")
+    if statement := summary.get("privacy"):
+        from fedmetric.privacy.statement import sentence_of
+
+        screen.print(sentence_of(statement), soft_wrap=True)
     if digest := summary.get("weights_sha256"):
-        console.print(f"weights sha256 {digest}", soft_wrap=True)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 100)
+        screen.print(f"weights sha256 {digest}", soft_wrap=True)

@@ -16,8 +16,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fedmetric.config.choice import choice
 from fedmetric.config.compatibility import learns_without_labels, misfit, parts_of
-from fedmetric.options import Annotated, Count, Fraction, NonNegative, Positive, Whole
-from fedmetric.registry import Component, backbones, objectives, partitioners, rules, samplers, sources, views
+from fedmetric.options import Count, Fraction, NonNegative, OpenFraction, Positive, Whole
+from fedmetric.registry import (
+    Component,
+    backbones,
+    mechanisms,
+    objectives,
+    partitioners,
+    rules,
+    samplers,
+    sources,
+    views,
+)
 
 DEFAULTS = {
     ("data",): "glyphs",
@@ -27,6 +37,7 @@ DEFAULTS = {
     ("objective",): "simclr",
     ("federation", "rule"): "fedavg",
     ("local", "sampler"): "shuffled",
+    ("privacy",): "none",
 }
 """The method of each section that does not name one."""
 
@@ -38,6 +49,7 @@ if TYPE_CHECKING:
     ObjectiveChoice: TypeAlias = Component
     RuleChoice: TypeAlias = Component
     SamplerChoice: TypeAlias = Component
+    MechanismChoice: TypeAlias = Component
 else:
     SourceChoice = choice(sources, DEFAULTS[("data",)])
     PartitionerChoice = choice(partitioners, DEFAULTS[("partition",)])
@@ -46,10 +58,10 @@ else:
     ObjectiveChoice = choice(objectives, DEFAULTS[("objective",)])
     RuleChoice = choice(rules, DEFAULTS[("federation", "rule")])
     SamplerChoice = choice(samplers, DEFAULTS[("local", "sampler")])
+    MechanismChoice = choice(mechanisms, DEFAULTS[("privacy",)])
 
 
 TaskName: TypeAlias = Literal["retrieval", "fewshot", "transfer", "verification", "identification", "clustering"]
-OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 RerankName: TypeAlias = Literal["none", "alpha-qe", "k-reciprocal"]
 
 
@@ -91,9 +103,10 @@ class Federation(Section):
     rule: RuleChoice = Field({}, validate_default=True, description="federation rule: both halves of the algorithm")
     rounds: Whole = Field(10, description="server rounds; 0 evaluates the untrained model")
     clients_per_round: Whole = Field(0, description="cohort size drawn each round; 0 is every client")
-    sampling: Literal["uniform", "reshuffled"] = Field(
+    sampling: Literal["uniform", "reshuffled", "poisson"] = Field(
         "uniform",
-        description="how cohorts are drawn: each round anew, or all clients in turn, in a new order each time",
+        description="how cohorts are drawn: each round anew, all clients in turn in a new order each time, or each "
+        "client by itself, so that cohorts differ in size",
     )
     norm: Literal["average", "pooled", "local", "recalibrate", "group_norm"] = Field(
         "average", description="what happens to norm layers between rounds; 'fedmetric list norms' explains"
@@ -223,7 +236,18 @@ class Experiment(Section):
     objective: ObjectiveChoice = Field({}, validate_default=True, description="what a client minimises")
     federation: Federation = Field(Federation(), description=Federation.__doc__)
     local: Local = Field(Local(), description=Local.__doc__)
+    privacy: MechanismChoice = Field({}, validate_default=True, description="what is hidden, and from whom")
     evaluation: Evaluation = Field(Evaluation(), description=Evaluation.__doc__)
+
+    @model_validator(mode="after")
+    def _cohorts_are_drawn_as_the_mechanism_needs(self) -> Self:
+        needs = mechanisms[self.privacy.name].traits.get("poisson")
+        if needs and self.federation.clients_per_round and self.federation.sampling != "poisson":
+            raise ValueError(
+                f"privacy '{self.privacy.name}' counts on cohorts in which each client is drawn by itself: set "
+                "federation.sampling to 'poisson', or federation.clients_per_round to 0 for everybody in every round"
+            )
+        return self
 
     @model_validator(mode="after")
     def _validation_needs_classes(self) -> Self:

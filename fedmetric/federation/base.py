@@ -91,6 +91,7 @@ class LocalRound:
         scratch: for the rule's own use; empty at the start of the round.
         public: (N, C, H, W) float, the images that everybody has; None under rules that need none.
         client: index of the data partition.
+        round: server round from 1.
         classes: names of the client's classes; label i stands for the i-th.
     """
 
@@ -109,6 +110,7 @@ class LocalRound:
     scratch: dict[str, Any] = field(default_factory=dict)
     public: Tensor | None = None
     client: int = 0
+    round: int = 0
     classes: tuple[str, ...] = ()
 
 
@@ -243,8 +245,8 @@ class FederationRule:
         """
         check_same(extra, {}, "what is uploaded beside the weights")
 
-    def begin(self, shared: Arrays) -> Total:
-        """Return an empty total for one round."""
+    def begin(self, shared: Arrays, state: State) -> Total:
+        """Return an empty total for one round, given the weights and the server's state before it."""
         return Total(shared, self.context.pooled)
 
     def fold(self, total: Total, update: Update) -> None:
@@ -263,7 +265,7 @@ class FederationRule:
 
     def aggregate(self, state: State, shared: Arrays, updates: Iterable[Update]) -> tuple[State, Arrays]:
         """Begin, fold and finish in one go."""
-        total = self.begin(shared)
+        total = self.begin(shared, state)
         for update in updates:
             self.fold(total, update)
         return self.finish(state, shared, total)

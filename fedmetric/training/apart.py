@@ -15,6 +15,7 @@ from fedmetric.config import Experiment
 from fedmetric.data.base import Dataset, ImageSet, class_hash
 from fedmetric.data.cache import load_dataset
 from fedmetric.errors import ConfigError, DataError
+from fedmetric.privacy.schedule import Schedule, schedule_of
 from fedmetric.registry import sources
 from fedmetric.training.site import Site
 
@@ -76,6 +77,11 @@ class OwnFolder(Site):
     def num_clients(self) -> int:
         """Clients in the federation, as the server says."""
         return self._num_clients
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """How often the client's data is used; nobody else's images are known here."""
+        return schedule_of(self.experiment, self._num_clients)
 
     def part_of(self, client: int) -> np.ndarray:
         """Return all indices, whatever number the server gave this client; see `Site.part_of`."""

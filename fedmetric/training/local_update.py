@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from fedmetric.federation.memory import ClientState
 from fedmetric.layout import Routes
 from fedmetric.models.embedder import Embedder
 from fedmetric.objectives.base import PROXIES, Batch, TargetPolicy
+from fedmetric.privacy.base import Mechanism
 from fedmetric.sampling.base import Sampler
 from fedmetric.seeds import derive_seed, torch_generator
 from fedmetric.training.batches import batch_size_of, batches
@@ -44,6 +45,7 @@ class Trainer:
         initial: the tensors that a client keeps, as they are before its first participation.
         device: where to compute.
         public: (N, C, H, W) float, the images that everybody has; None under rules that need none.
+        mechanism: what makes the training private.
     """
 
     experiment: Experiment
@@ -56,6 +58,7 @@ class Trainer:
     initial: Arrays
     device: torch.device
     public: Tensor | None = None
+    mechanism: Mechanism = field(default_factory=Mechanism)
 
 
 @contextmanager
@@ -84,7 +87,7 @@ def local_update(
 
     Returns:
         The update, with metrics "loss" (mean over steps), "steps", "batch_size" and "images", and the diagnostics of
-        the last step's views.
+        the last step's views; without counts and metrics under a mechanism that hides them.
 
     Raises:
         FedmetricError: the client has no images, or the loss is not finite; training stops there.
@@ -106,7 +109,7 @@ def local_update(
             embedder.objective.weigh(weights.repeat_interleave(trainer.views.num_variants).to(trainer.device))
         now = LocalRound(
             embedder, state.rule, extra,
-            client=state.client, classes=class_names(trainer, images),
+            client=state.client, round=round, classes=class_names(trainer, images),
             received={name: torch.from_numpy(array.copy()).to(trainer.device) for name, array in shared.items()},
             parameters={name: value for name, value in embedder.named_parameters() if value.requires_grad},
             lr=learning_rate(settings, round, trainer.experiment.federation.rounds),
@@ -122,7 +125,7 @@ def local_update(
         metrics |= last_diagnostics(now, size)
     if now.examples == 0:
         raise FedmetricError("no batch of the client had images that the objective learns from; see its description")
-    return Update(state.client, arrays, now.examples, uploads, metrics)
+    return trainer.mechanism.outgoing(Update(state.client, arrays, now.examples, uploads, metrics))
 
 
 def last_diagnostics(now: LocalRound, size: int) -> dict[str, float]:

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fedmetric.arrays import Arrays
 from fedmetric.components import checked_components
@@ -23,7 +24,9 @@ from fedmetric.federation.base import FederationRule, RuleContext
 from fedmetric.federation.norms import NORM_POLICIES
 from fedmetric.layout import Routes, routes
 from fedmetric.models.embedder import Embedder, build_embedder
-from fedmetric.registry import backbones, rules, samplers, views
+from fedmetric.privacy.base import Mechanism, Training
+from fedmetric.privacy.schedule import Schedule, schedule_of
+from fedmetric.registry import backbones, mechanisms, rules, samplers, views
 from fedmetric.seeds import numpy_generator
 from fedmetric.training.batches import batch_size_of, to_tensor
 from fedmetric.training.local_update import Trainer
@@ -122,6 +125,11 @@ class Site:
         """Number of partitions."""
         return len(self.parts)
 
+    @cached_property
+    def schedule(self) -> Schedule:
+        """How often whose data is used."""
+        return schedule_of(self.experiment, self.num_clients, [len(part) for part in self.parts])
+
     def part_of(self, client: int) -> np.ndarray:
         """Return the indices of one client's images, int64."""
         return self.parts[client]
@@ -202,17 +210,25 @@ class Site:
             kept={*rule.kept(), *(statistics if policy.stays else ()), *(statistics.values() if policy.stays else ())},
             server=rule.held(),
         )
+        mechanism: Mechanism = mechanisms.build(experiment.privacy)
+        mechanism.check(
+            Training(
+                experiment, layout, travelling, rule,
+                any(isinstance(layer, _BatchNorm) for layer in embedder.modules()), embedder.objective.decomposable,
+            )
+        )  # fmt: skip
         return Trainer(
             experiment,
             embedder,
             views.build(self.experiment.views),
             samplers.build(self.experiment.local.sampler),
-            rule,
+            mechanism.around(rule, self.schedule),
             travelling,
             target,
             embedder.arrays(travelling.own) | self._starting_at_clients(travelling, embedder),
             compute_device(),
             self.public_pixels if rule.needs_public else None,
+            mechanism,
         )
 
     def _starting_at_clients(self, travelling: Routes, embedder: Embedder) -> Arrays:

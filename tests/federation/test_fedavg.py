@@ -49,7 +49,7 @@ def test_a_client_counts_as_its_images_dealt_to_two() -> None:
 
 def test_folding_one_by_one_is_aggregating_at_once() -> None:
     updates = [update(0, 0.1, 7), update(1, 0.2, 5)]
-    total = RULE.begin(SHARED)
+    total = RULE.begin(SHARED, {})
     for one in updates:
         RULE.fold(total, one)
     found, wanted = RULE.finish({}, SHARED, total)[1], RULE.aggregate({}, SHARED, updates)[1]

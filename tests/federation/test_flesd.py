@@ -26,7 +26,7 @@ PUBLIC = ("public_classes=0.34", 'federation.rule={name="flesd", steps=5, batch_
 def test_the_ensemble_is_the_plain_mean_of_sharpened_similarities() -> None:
     """Similarities 1 and 0 at sharpness 0.5: (e^0 + e^-2) / 2, whatever the clients' images count."""
     rule = FLESD(RuleContext(Layout({})), sharpness=0.5)
-    total = rule.begin({})
+    total = rule.begin({}, {})
     for client, value in enumerate((1.0, 0.0)):
         rule.fold(total, Update(client, {}, 1 + 99 * client, {SIMILARITY: np.full((2, 2), value, np.float32)}))
     assert total.extra.mean()[SIMILARITY] == pytest.approx(np.full((2, 2), (1 + math.exp(-2)) / 2))

@@ -90,7 +90,7 @@ def test_an_update_within_the_bound_is_returned_untouched_also_at_exactly_the_bo
 
 def test_an_update_with_nan_is_refused_and_leaves_no_trace() -> None:
     rule = NormClipping(CONTEXT, max_norm=1.0)
-    total = rule.begin(SHARED)
+    total = rule.begin(SHARED, {})
     rule.fold(total, UPDATES[0])
     with pytest.raises(ProtocolError, match="client 1 sent mean with 5 values"):
         rule.fold(total, Update(1, {**UPDATES[1].arrays, "mean": np.full(5, np.nan, np.float32)}, 10**6))

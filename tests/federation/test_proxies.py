@@ -91,7 +91,7 @@ def test_other_uploads_are_refused(extra: Arrays, message: str) -> None:
 
 
 def test_rows_of_other_sizes_than_those_of_the_clients_before_are_refused() -> None:
-    total = ProxyRule(CONTEXT).begin(SHARED)
+    total = ProxyRule(CONTEXT).begin(SHARED, {})
     ProxyRule(CONTEXT).fold(total, update(0, rows(10)))
     with pytest.raises(ProtocolError, match=r"rows of \(1, 3\), other clients' of \(1, 2\)"):
         ProxyRule(CONTEXT).fold(total, update(1, np.ones((1, 1, 3), np.float32)))

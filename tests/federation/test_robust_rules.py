@@ -140,7 +140,7 @@ def test_an_update_that_is_not_finite_is_refused_and_the_round_goes_on_without_i
     shared = {key: array * 0 for key, array in updates[0].arrays.items()}
     poisoned = updates[4].arrays["mean"].copy()
     poisoned[1, 2] = wrong
-    total = rule.begin(shared)
+    total = rule.begin(shared, {})
     for update in updates:
         if update.client == 4:
             with pytest.raises(ProtocolError, match="client 4 sent mean with 1 values that are not finite"):

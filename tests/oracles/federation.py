@@ -38,7 +38,7 @@ class Federation:
             local, images = self.site.trainer_of(client), self.site.images_of(client)
             self.updates.append(local_update(local, images, sent, broadcast | alone, own, round))
             self.memories[client] = own.to_arrays()
-        total = trainer.rule.begin(self.shared)
+        total = trainer.rule.begin(self.shared, {})
         for update in self.updates:
             trainer.rule.fold(total, update)
         self.state, self.shared = trainer.rule.finish(self.state, self.shared, total)

@@ -182,7 +182,7 @@ def clients(grid: ScriptedGrid, count: int) -> Clients:
 
 
 def test_an_upload_beside_the_weights_that_the_rule_did_not_ask_for_is_a_failure() -> None:
-    intake = Intake(PLAN.rule, PLAN.experiment, 4, SHARED, Drift(SHARED, ["w"]), Standing())
+    intake = Intake(PLAN.rule, PLAN.experiment, 4, SHARED, {}, Drift(SHARED, ["w"]), Standing())
     intake.take(Update(1, SHARED, 1, {"notes": np.zeros(2)}))
     assert [str(failure) for failure in intake.failures] == [
         "client 1, round 4, reply: what is uploaded beside the weights: missing arrays [], unexpected arrays ['notes']"
@@ -201,7 +201,7 @@ def test_a_reply_beyond_a_bound_is_refused_and_leaves_no_trace(
     bound: str, sent: float, claims: int, reason: str
 ) -> None:
     experiment = tiny(f"federation.accept.{bound}")
-    intake = Intake(PLAN.rule, experiment, 1, SHARED, Drift(SHARED, ["w"]), Standing(moves=(1.0, 9.0, 1.0)))
+    intake = Intake(PLAN.rule, experiment, 1, SHARED, {}, Drift(SHARED, ["w"]), Standing(moves=(1.0, 9.0, 1.0)))
     intake.take(Update(0, {"w": np.full(2, sent, np.float32)}, claims))
     assert reason in intake.failures[0].error
     assert (intake.total.weights.weight, intake.examples, intake.losses, intake.drift.moves) == (0.0, 0, [], [])

@@ -1,0 +1,1 @@
+"""Differential privacy, secure aggregation, and attacks that measure what they are worth."""

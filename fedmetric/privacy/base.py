@@ -1,0 +1,119 @@
+"""What a privacy mechanism is: what it changes in training, what that costs, and what may be claimed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
+
+from fedmetric.config import Experiment
+from fedmetric.federation.base import FederationRule, Update
+from fedmetric.layout import Layout, Routes
+from fedmetric.privacy.accounting import Charge
+from fedmetric.privacy.schedule import Schedule
+
+NOT_PRIVATE, EXTRAPOLATED = "NOT PRIVATE", "extrapolated"
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """What may be claimed for a run, and no more.
+
+    Attributes:
+        unit: what is hidden: "client", or "record" (an image with all its views).
+        adversary: who may look at what.
+        neighbours: the two collections of data that cannot be told apart.
+        delta: probability of failure.
+        label: "" for a guarantee; "NOT PRIVATE: why" or "extrapolated: to what" for a figure that is none.
+        limits: what is not covered, in words.
+    """
+
+    unit: str
+    adversary: str
+    neighbours: str
+    delta: float
+    label: str = ""
+    limits: str = ""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a mechanism must know of the training that it is to make private.
+
+    Attributes:
+        experiment: the whole of it.
+        layout: what every tensor is.
+        routes: which tensors travel.
+        rule: the federation rule.
+        batch_statistics: whether the network, its heads included, has BatchNorm layers.
+        decomposable: whether the loss is a mean over terms that see one image each.
+    """
+
+    experiment: Experiment
+    layout: Layout
+    routes: Routes
+    rule: FederationRule
+    batch_statistics: bool
+    decomposable: bool
+
+
+class Mechanism:
+    """Something that makes training private; the base class does nothing and claims nothing.
+
+    Subclasses take keyword-only options. Class attributes are literals; see `Objective`.
+
+    Attributes:
+        unit: what is hidden: "client" or "record"; "" for no claim.
+        poisson: whether cohorts must be drawn by Poisson sampling, or hold everybody.
+        hides: whether clients send neither counts nor metrics.
+        fixed_denominator: whether a round counts however many clients replied: whether it does must not depend on the
+            data of any.
+    """
+
+    unit: ClassVar[str] = ""
+    poisson: ClassVar[bool] = False
+    hides: ClassVar[bool] = False
+    fixed_denominator: ClassVar[bool] = False
+
+    def check(self, training: Training) -> None:
+        """Refuse training whose guarantee would be void.
+
+        Raises:
+            ConfigError: says why, and what to change.
+        """
+
+    def around(self, rule: FederationRule, schedule: Schedule) -> FederationRule:
+        """Return the rule with whatever the mechanism does before and after it."""
+        return rule
+
+    def cohort_seed(self, seed: int) -> int:
+        """Return what cohorts are drawn from."""
+        return seed
+
+    def outgoing(self, update: Update) -> Update:
+        """Return what may leave a client of its update: under a mechanism that hides, no counts and no metrics."""
+        return replace(update, num_examples=1, metrics={}) if self.hides else update
+
+    def charges(self, schedule: Schedule, cohort: Sequence[int]) -> Mapping[str, Charge]:
+        """Return what a round with this cohort costs, by account: "" is every unit of the federation."""
+        return {}
+
+    def planned(self, schedule: Schedule) -> Sequence[Charge]:
+        """Return the charges of a whole run to the unit that pays most."""
+        return ()
+
+    def loudness(self, schedule: Schedule, parameters: int) -> float:
+        """Return the expected norm of the noise on a round's mean over the clip norm, for so many shared numbers."""
+        return 0.0
+
+    def guarantee(self, schedule: Schedule) -> Guarantee | None:
+        """Return what may be claimed; None for nothing."""
+        return None
+
+    def settled(self, schedule: Schedule) -> Mapping[str, Any]:
+        """Return options that follow from the others and the schedule, such as the noise for an epsilon."""
+        return {}

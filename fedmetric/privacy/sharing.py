@@ -1,0 +1,27 @@
+"""What may leave beside what a mechanism covers: nothing."""
+
+from __future__ import annotations
+
+from fedmetric.errors import ConfigError
+from fedmetric.privacy.base import Training
+
+
+def check_only_parameters_leave(training: Training, wanted_by: str) -> None:
+    """Refuse training in which tensors that are not trained parameters would leave and change: they get no noise.
+
+    Frozen tensors are alike everywhere and tell nothing.
+
+    Raises:
+        ConfigError: names them, and what to change.
+    """
+    layout, up = training.layout, set(training.routes.up)
+    if statistics := up & {*layout.statistics, *layout.statistics.values()}:
+        raise ConfigError(
+            f"privacy '{wanted_by}' covers trained parameters, and {len(statistics)} running statistics of norm layers "
+            "would leave beside them; set federation.norm to 'group_norm'"
+        )
+    if targets := up & layout.targets:
+        raise ConfigError(
+            f"privacy '{wanted_by}' covers trained parameters, and {len(targets)} tensors of the momentum target would "
+            "leave beside them; set federation.target to 'reset' or 'local'"
+        )
