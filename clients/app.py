@@ -9,6 +9,7 @@ from collections.abc import Callable
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from fedmetric.clients import secure
 from fedmetric.clients.limits import LimitError, Limits
 from fedmetric.clients.memory import Store, store_for
 from fedmetric.clients.premises import Premises, note_what_leaves, premises_of
@@ -19,12 +20,20 @@ from fedmetric.training.apart import OwnFolder
 from fedmetric.training.calibrate import calibrate
 from fedmetric.training.local_update import local_update
 from fedmetric.training.site import Site
-from fedmetric.wire import ClientFailure, Request, failure_reply, pack_update, unpack_request
+from fedmetric.wire import (
+    Answer,
+    ClientFailure,
+    Request,
+    failure_reply,
+    pack_answer,
+    pack_update,
+    unpack_request,
+)
 
 app = ClientApp()
 log = logging.getLogger("fedmetric.client")
 
-Work = Callable[[Site, ImageSet, Request, Store], Update]
+Work = Callable[[Site, ImageSet, Request, Store, Premises], Update | Answer]
 
 
 @app.train()
@@ -39,14 +48,35 @@ def measure(message: Message, context: Context) -> Message:
     return _answer(message, context, _calibrate, "calibration")
 
 
-def _train(site: Site, images: ImageSet, request: Request, store: Store) -> Update:
+@app.query("advertise")
+def answer_advertise(message: Message, context: Context) -> Message:
+    """Advertise keys for a secure aggregation."""
+    return _answer(message, context, secure.advertise, "advertising")
+
+
+@app.query("share")
+def answer_share(message: Message, context: Context) -> Message:
+    """Share the secrets that unmask the sum."""
+    return _answer(message, context, secure.share, "sharing")
+
+
+@app.query("unmask")
+def answer_unmask(message: Message, context: Context) -> Message:
+    """Give the shares that unmask the sum."""
+    return _answer(message, context, secure.unmask, "unmasking")
+
+
+def _train(site: Site, images: ImageSet, request: Request, store: Store, premises: Premises) -> Update:
     state = store.read(request.round).fresh(request.round, request.experiment.federation.max_staleness)
-    update = local_update(site.trainer_of(request.client), images, request.shared, request.extra, state, request.round)
+    trainer = site.trainer_of(request.client)
+    update = local_update(trainer, images, request.shared, request.extra, state, request.round)
+    if request.experiment.federation.secure.on:
+        update = secure.masked(trainer, request, store, update)
     store.write(state)
     return update
 
 
-def _calibrate(site: Site, images: ImageSet, request: Request, store: Store) -> Update:
+def _calibrate(site: Site, images: ImageSet, request: Request, store: Store, premises: Premises) -> Update:
     state = store.read(request.round + 1)  # after the training of this round
     return calibrate(site.trainer_of(request.client), images, request.shared, state)
 
@@ -66,14 +96,16 @@ def _answer(message: Message, context: Context, work: Work, stage: str) -> Messa
             site.check_client(client, len(images))
         reached = stage
         store = store_for(context, premises.memory, request.experiment.fingerprint(), client)
-        update = work(site, images, request, store)
+        done = work(site, images, request, store, premises)
         reached = "reply"
-        if premises.limits is not None:
-            update = premises.limits.outgoing(update, site.trainer_of(client))
+        if premises.limits is not None and isinstance(done, Update):
+            done = premises.limits.outgoing(done, site.trainer_of(client))
         if premises.manifest is not None:
-            note_what_leaves(premises.manifest, round, update)
-        log.info("round %d: trained on %d images, loss %s", round, len(images), update.metrics.get("loss"))
-        return Message(pack_update(update, round), reply_to=message)
+            note_what_leaves(premises.manifest, round, done)
+        if isinstance(done, Answer):
+            return Message(pack_answer(done, round), reply_to=message)
+        log.info("round %d: trained on %d images, loss %s", round, len(images), done.metrics.get("loss"))
+        return Message(pack_update(done, round), reply_to=message)
     except Exception as error:
         told = tell(error, premises, reached)
         log.exception("client %d, round %d, %s: %s", client, round, reached, told)

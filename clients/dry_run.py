@@ -12,6 +12,7 @@ import numpy as np
 
 from fedmetric.clients.enrol import ask_known
 from fedmetric.clients.limits import Limits, manifest_of
+from fedmetric.clients.secure import would_be_masked
 from fedmetric.config import Experiment, parse_experiment
 from fedmetric.deployment.home import Home
 from fedmetric.errors import FedmetricError
@@ -88,6 +89,8 @@ def dry_run(home: Home, experiment: Experiment, setting: Mapping[str, Any]) -> D
     state = trainer.rule.init(trainer.embedder.arrays(trainer.routes.server))
     update = local_update(trainer, batch, shared, trainer.rule.broadcast(state), ClientState(0), 1)
     seconds = time.monotonic() - began
+    if experiment.federation.secure.on:
+        update = would_be_masked(trainer)
     update = limits.outgoing(update, trainer)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     dataset = site.dataset

@@ -20,6 +20,7 @@ from fedmetric.errors import FedmetricError, UsageError
 from fedmetric.federation.base import Update
 from fedmetric.models.embedder import build_embedder
 from fedmetric.privacy.manifest import contents_of
+from fedmetric.privacy.secure.tables import MASKED
 from fedmetric.registry import backbones, nearest, rules
 from fedmetric.training.local_update import Trainer
 
@@ -134,7 +135,8 @@ class Limits:
         rule = trainer.experiment.federation.rule.name
         if update.extra and rule not in self.rules:
             raise LimitError(f"rule '{rule}' sends more than weights; this site allows that to {list(self.rules)}")
-        if strange := sorted(set(update.arrays) - set(trainer.routes.up)):
+        hidden = trainer.experiment.federation.secure.on
+        if strange := sorted(set(update.arrays) - ({MASKED} if hidden else set(trainer.routes.up))):
             raise LimitError(f"{len(strange)} arrays would leave that are no part of what is shared: {strange[:3]}")
         metrics = {name: value for name, value in update.metrics.items() if name in METRICS}
         return Update(update.client, update.arrays, update.num_examples, update.extra, metrics)

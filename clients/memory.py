@@ -11,9 +11,12 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 from flwr.app import Context, RecordDict
+from safetensors.numpy import save
 
 from fedmetric.arrays import Arrays, load_arrays, save_arrays
+from fedmetric.deployment.private_files import write_private
 from fedmetric.errors import FedmetricError
 from fedmetric.federation.memory import ClientState
 from fedmetric.wire import pack_arrays, unpack_arrays
@@ -43,6 +46,14 @@ class Store(Protocol):
         """Keep the state after a round."""
         ...
 
+    def read_kept(self, name: str) -> Arrays:
+        """Return what is kept under a name beside the state; empty when there is nothing."""
+        ...
+
+    def write_kept(self, name: str, arrays: Arrays) -> None:
+        """Keep secrets between two messages: neither sent nor put into a checkpoint."""
+        ...
+
 
 class ContextStore:
     """Keep the state in Flower's Context; the local engine puts it into checkpoints."""
@@ -57,6 +68,14 @@ class ContextStore:
     def write(self, state: ClientState) -> None:
         """Keep the state; see `Store`."""
         write_memory(self._state, state.to_arrays())
+
+    def read_kept(self, name: str) -> Arrays:
+        """Return what is kept; see `Store`."""
+        return unpack_arrays(self._state, f"kept.{name}")
+
+    def write_kept(self, name: str, arrays: Arrays) -> None:
+        """Keep it in another record than that of the checkpoints; see `Store`."""
+        self._state[f"kept.{name}"] = pack_arrays(arrays)
 
 
 class DiskStore:
@@ -105,6 +124,17 @@ class DiskStore:
         outdated = [number for number in files if number <= state.last_round][:-KEPT]
         for number in from_the_future + outdated:
             files[number].unlink()
+
+    def read_kept(self, name: str) -> Arrays:
+        """Return what is kept; see `Store`."""
+        place = self._folder / f"{name}.safetensors"
+        return load_arrays(place) if place.exists() else {}
+
+    def write_kept(self, name: str, arrays: Arrays) -> None:
+        """Write a file that only its owner may read, flushed before it gets its name; see `Store`."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        content = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+        write_private(self._folder / f"{name}.safetensors", save(content))
 
 
 def store_for(context: Context, folder: Path | None, fingerprint: str, client: int) -> Store:

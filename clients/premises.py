@@ -15,9 +15,10 @@ from fedmetric.clients.limits import Limits, manifest_of
 from fedmetric.config import Experiment
 from fedmetric.deployment.home import open_home
 from fedmetric.federation.base import Update
+from fedmetric.privacy.secure.tables import num_table_bytes
 from fedmetric.training.apart import OwnFolder
 from fedmetric.training.site import Site
-from fedmetric.wire import Request
+from fedmetric.wire import Answer, Request
 
 SITE, DATA_PATH, STATE_DIR = "site", "data-path", "state-dir"
 """Keys of a node's configuration: a site's folder as 'fedmetric join' makes it; or a folder of images, and one for
@@ -32,13 +33,15 @@ class Premises:
         data: the folder of its own images; None where every client holds the whole data set and takes its part.
         memory: the folder of what it keeps between rounds; None keeps that in Flower's Context.
         limits: its terms; None where the server and the client are one person's.
-        manifest: the file in which it notes what has left, one line a round; None for none.
+        manifest: the file in which it notes what has left, one line a message; None for none.
+        key: the file of its registered private key; None has it make one of its own where it needs one.
     """
 
     data: Path | None = None
     memory: Path | None = None
     limits: Limits | None = None
     manifest: Path | None = None
+    key: Path | None = None
 
     @property
     def external(self) -> tuple[str, ...] | None:
@@ -74,18 +77,29 @@ def premises_of(node_config: Mapping[str, Any]) -> Premises:
     if SITE in node_config:
         home = open_home(Path(str(node_config[SITE])))
         write_log(home.log)
-        return Premises(home.data, home.memory, Limits.read(home.limits), home.manifest)
+        return Premises(home.data, home.memory, Limits.read(home.limits), home.manifest, home.key)
     memory = node_config.get(STATE_DIR)
     if DATA_PATH in node_config:
         return Premises(Path(str(node_config[DATA_PATH])), Path(str(memory)) if memory else None, Limits())
     return Premises(None, Path(str(memory)) if memory else None)
 
 
-def note_what_leaves(path: Path, round: int, update: Update) -> None:
-    """Add a line to a site's manifest: every tensor and figure of an update that is about to leave."""
-    line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "round": round, "rows": manifest_of(update)}
+def note_what_leaves(path: Path, round: int, leaving: Update | Answer) -> None:
+    """Add a line to a site's manifest: every tensor and figure of an update that is about to leave, or every table of
+    an answer in secure aggregation."""
+    rows = manifest_of(leaving) if isinstance(leaving, Update) else tables_of(leaving)
+    line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "round": round, "rows": rows}
     with path.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line) + "\n")
+
+
+def tables_of(answer: Answer) -> list[dict[str, Any]]:
+    """List every table of an answer: keys, signatures and sealed shares, none of which depends on images."""
+    return [
+        {"kind": "secure aggregation", "name": name, "shape": [len(table)], "dtype": "bytes",
+         "bytes": num_table_bytes({name: table})}
+        for name, table in answer.secure.items()
+    ]  # fmt: skip
 
 
 @lru_cache(maxsize=1)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MessageType, MetricRecord, RecordDict
@@ -20,10 +20,19 @@ from fedmetric.arrays import Arrays
 from fedmetric.config import Experiment
 from fedmetric.errors import ConfigError, ProtocolError
 from fedmetric.federation.base import Update
+from fedmetric.privacy.secure.tables import Tables
 from fedmetric.registry import EXTERNAL
 
-PROTOCOL = 3
+PROTOCOL = 4
 SETTING: dict[str, Any] = {"clients": int, "channels": int, "evaluated": tuple}
+Task: TypeAlias = Literal["train", "calibrate", "advertise", "share", "unmask"]
+MESSAGE_TYPES: dict[Task, str] = {
+    "train": MessageType.TRAIN,
+    "calibrate": MessageType.EVALUATE,
+    "advertise": f"{MessageType.QUERY}.advertise",
+    "share": f"{MessageType.QUERY}.share",
+    "unmask": f"{MessageType.QUERY}.unmask",
+}
 CLIENT_FAILED = 100
 """Flower error code of a client that raised; codes below belong to Flower."""
 
@@ -57,8 +66,10 @@ class Request:
         client: index of the data partition.
         shared: the server's weights, those that go down.
         extra: the rule's broadcast.
-        task: "train", or "calibrate" to measure the norm layers' statistics under the weights.
+        task: "train", "calibrate" to measure the norm layers' statistics under the weights, or a stage of secure
+            aggregation: "advertise", "share", "unmask"; with it on, "train" is the stage of masked vectors.
         setting: of the federation.
+        secure: what belongs to secure aggregation; see `fedmetric.privacy.secure.tables`.
     """
 
     experiment: Experiment
@@ -66,14 +77,28 @@ class Request:
     client: int
     shared: Arrays
     extra: Arrays
-    task: Literal["train", "calibrate"] = "train"
+    task: Task = "train"
     setting: Setting = NO_SETTING
+    secure: Tables = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client says at a stage of secure aggregation.
+
+    Attributes:
+        client: index of the data partition.
+        secure: tables; see `fedmetric.privacy.secure.tables`.
+    """
+
+    client: int
+    secure: Tables
 
 
 @dataclass(frozen=True)
 class ClientFailure:
-    """Why a client could not do its part: `stage` is "request", "data", "training", "calibration", "reply" or
-    "transport"."""
+    """Why a client could not do its part: `stage` is "request", "data", "training", "calibration", "advertising",
+    "sharing", "unmasking", "reply" or "transport"."""
 
     client: int
     round: int
@@ -106,8 +131,38 @@ def pack_request(request: Request) -> RecordDict:
             "setting": json.dumps(asdict(request.setting)),
         }
     )
-    records = {"config": config, "shared": pack_arrays(request.shared), "extra": pack_arrays(request.extra)}
+    records = {
+        "config": config,
+        "shared": pack_arrays(request.shared),
+        "extra": pack_arrays(request.extra),
+        "secure": pack_tables(request.secure),
+    }
     return RecordDict(records)  # type: ignore[arg-type]
+
+
+def pack_tables(tables: Tables) -> ConfigRecord:
+    """Turn tables into a record: two lists for each."""
+    record = ConfigRecord()
+    for name, table in tables.items():
+        record[f"{name}.clients"], record[name] = list(table), list(table.values())
+    return record
+
+
+def unpack_tables(content: RecordDict) -> Tables:
+    """Read the tables of a message; none where there are none.
+
+    Raises:
+        ProtocolError: they are no tables of bytes by client.
+    """
+    record, found = content.config_records.get("secure", ConfigRecord()), dict[str, dict[int, bytes]]()
+    for name in (name for name in record if not name.endswith(".clients")):
+        clients, values = record.get(f"{name}.clients"), record[name]
+        if not (isinstance(clients, list) and isinstance(values, list) and len(set(clients)) == len(values)):
+            raise ProtocolError(f"'{name}' is no table with one value for each client")
+        if not all(type(client) is int and type(value) is bytes for client, value in zip(clients, values, strict=True)):
+            raise ProtocolError(f"'{name}' is no table of bytes by client")
+        found[name] = dict(zip(clients, values, strict=True))  # type: ignore[arg-type]
+    return found
 
 
 def unpack_request(content: RecordDict, external: Collection[str] | None = None) -> Request:
@@ -139,7 +194,7 @@ def unpack_request(content: RecordDict, external: Collection[str] | None = None)
         shared, extra = unpack_arrays(content, "shared"), unpack_arrays(content, "extra")
     except Exception as error:  # NumPy raises errors of many classes for bytes that are no array
         raise ProtocolError(f"the request's arrays cannot be read: {error}") from error
-    return Request(experiment, round, client, shared, extra, setting=setting)
+    return Request(experiment, round, client, shared, extra, setting=setting, secure=unpack_tables(content))
 
 
 def external_names(value: Any) -> set[str]:
@@ -174,12 +229,7 @@ def unpack_update(content: RecordDict, round: int, client: int) -> Update:
     Raises:
         ProtocolError: it belongs to another round or client, or is incomplete.
     """
-    config = content.config_records.get("config", ConfigRecord())
-    given = (config.get("protocol"), config.get("round"), config.get("client"))
-    if given != (PROTOCOL, round, client):
-        raise ProtocolError(
-            f"the reply is for (protocol, round, client) {given}, asked for {(PROTOCOL, round, client)}"
-        )
+    check_reply(content, round, client)
     metrics = content.metric_records.get("metrics", MetricRecord())
     count = metrics.get("num-examples")
     if not isinstance(count, int) or count < 1:
@@ -192,6 +242,36 @@ def unpack_update(content: RecordDict, round: int, client: int) -> Update:
         raise ProtocolError(f"the reply cannot be read: {error}") from error
 
 
+def check_reply(content: RecordDict, round: int, client: int) -> None:
+    """Refuse a reply that was not asked for.
+
+    Raises:
+        ProtocolError: it belongs to another round or client, or speaks another protocol.
+    """
+    config = content.config_records.get("config", ConfigRecord())
+    given = (config.get("protocol"), config.get("round"), config.get("client"))
+    if given != (PROTOCOL, round, client):
+        raise ProtocolError(
+            f"the reply is for (protocol, round, client) {given}, asked for {(PROTOCOL, round, client)}"
+        )
+
+
+def pack_answer(answer: Answer, round: int) -> RecordDict:
+    """Turn what a client says at a stage of secure aggregation into records."""
+    config = ConfigRecord({"protocol": PROTOCOL, "client": answer.client, "round": round})
+    return RecordDict({"config": config, "secure": pack_tables(answer.secure)})
+
+
+def unpack_answer(content: RecordDict, round: int, client: int) -> Answer:
+    """Read what was asked of a client at a stage of secure aggregation.
+
+    Raises:
+        ProtocolError: it belongs to another round or client, or cannot be read.
+    """
+    check_reply(content, round, client)
+    return Answer(client, unpack_tables(content))
+
+
 def request_message(request: Request, node: int, seconds: float | None = None) -> Message:
     """Build the message that carries a request to a node; the task is told by Flower's message type.
 
@@ -200,7 +280,7 @@ def request_message(request: Request, node: int, seconds: float | None = None) -
         node: of the client.
         seconds: after which it is no longer delivered; None for Flower's default.
     """
-    kind = MessageType.TRAIN if request.task == "train" else MessageType.EVALUATE
+    kind = MESSAGE_TYPES[request.task]
     group = str(request.round)
     return Message(pack_request(request), dst_node_id=node, message_type=kind, group_id=group, ttl=seconds)
 

@@ -20,7 +20,7 @@ from fedmetric.errors import FedmetricError, Interrupted, TooFewClientsError, Us
 from fedmetric.server.checkpoints import Checkpoint
 from fedmetric.server.enrolment import SETTING
 from fedmetric.server.events import Emit
-from fedmetric.server.exchange import Clients
+from fedmetric.server.exchange import Clients, Identities
 from fedmetric.server.loop import Report, plan_of, serve
 from fedmetric.server.supervise import go_on, supervise
 from fedmetric.training.apart import EvaluationOnly
@@ -108,13 +108,24 @@ def conduct_deployed(grid: Grid, run: Path, deployment: Path) -> None:
         def conduct(emit: Emit, start: Checkpoint | None) -> Report:
             site = EvaluationOnly(beginning.experiment, len(terms.sites))
             (run / SETTING).write_text(json.dumps(asdict(plan_of(site).setting)), encoding="utf-8")
-            clients = Clients(grid, nodes, None, stop, terms.patience, gather)
+            clients = Clients(grid, nodes, None, stop, terms.patience, gather, identities_of(office, terms.sites))
             return serve(lambda: clients, site, beginning.folder, emit, start, clients_remember=True)
 
         try:
             supervise(beginning, _quiet, conduct)
         except Interrupted as interruption:
             raise FedmetricError(str(interruption)) from interruption  # Flower knows Exceptions only
+
+
+def identities_of(office: Office, sites: Sequence[str]) -> Identities:
+    """Return the register of the sites' public keys: the roster, as it is now, whatever key a site shows."""
+
+    def registered(client: int, shown: bytes) -> bytes:
+        members = office.roster.members()
+        keys = [m.public_key for m in members if m.site == sites[client] and m.status == "enrolled"]
+        return keys[0].encode() if keys else b""
+
+    return registered
 
 
 def gather_quorum(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,19 +16,23 @@ from fedmetric.config.experiment import Federation
 from fedmetric.errors import TooFewClientsError
 from fedmetric.federation.average import WeightedMean
 from fedmetric.federation.base import FederationRule, State, Total, Update, Workshop
+from fedmetric.federation.robust import trained
 from fedmetric.layout import Layout, Routes
 from fedmetric.privacy.base import Mechanism
 from fedmetric.privacy.ledger import Ledger
 from fedmetric.privacy.manifest import Manifest
 from fedmetric.privacy.schedule import Schedule
+from fedmetric.privacy.secure.masking import Masking, length_of, mean_of
+from fedmetric.privacy.secure.tables import Tables
 from fedmetric.seeds import derive_seed, torch_generator
 from fedmetric.server.cohort import cohort_of
 from fedmetric.server.drift import Drift
 from fedmetric.server.exchange import Clients, exchange
 from fedmetric.server.intake import Intake
+from fedmetric.server.secure import Aggregation, SecureSum
 from fedmetric.server.standing import NO_STANDING, Standing
 from fedmetric.training.local_update import Trainer, one_thread
-from fedmetric.wire import NO_SETTING, ClientFailure, Request, Setting
+from fedmetric.wire import NO_SETTING, ClientFailure, Request, Setting, Task
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,8 @@ def run_round(
     cohort = standing.asked(cohort_of(plan.experiment, round, len(clients.nodes), seed), federation.accept)
     clients.gather(cohort)
     write_down(plan, round, cohort)
+    if federation.secure.on:
+        return run_secure_round(clients, plan, round, cohort, shared, state, standing)
     broadcast = rule.broadcast(state)
     alone = {client: rule.broadcast_to(state, client) for client in cohort}
     sent = {name: shared[name] for name in plan.routes.down}
@@ -144,6 +152,65 @@ def run_round(
         new, bytes_down, intake.bytes_up = new | measured, bytes_down + more_down, intake.bytes_up + more_up
     moved = {} if plan.mechanism.hides else drift.result()
     return replace(outcome_of(intake, new, state, bytes_down, after), figures=rule.figures(state), drift=moved)
+
+
+def run_secure_round(
+    clients: Clients,
+    plan: Plan,
+    round: int,
+    cohort: Sequence[int],
+    shared: Arrays,
+    state: State,
+    standing: Standing,
+) -> RoundOutcome:
+    """Run one round of which the server learns the sum of the clients' moves only.
+
+    The rule is given their mean as one update, as in `fedmetric.privacy.mechanisms.client_level`. A round without a sum
+    does not count, whatever the mechanism: weights and state stay.
+
+    Raises:
+        TooFewClientsError: there was no sum too often; never under a mechanism with a fixed denominator.
+    """
+    rule, fixed = plan.rule, plan.mechanism.fixed_denominator
+    asked = sum_of_moves(clients, plan, round, cohort, shared, state)
+    survivors, counted = len(asked.survivors), asked.total is not None
+    after = standing.after((), asked.failures, counted)
+    outcome = RoundOutcome(
+        shared, state, survivors, (), tuple(asked.failures), survivors, 0, asked.bytes_down, asked.bytes_up,
+        standing=after, counted=counted,
+    )  # fmt: skip
+    if asked.total is None:
+        if not fixed and after.skipped > plan.experiment.federation.max_skipped:
+            first = f"; the first failure: {asked.failures[0]}" if asked.failures else ""
+            raise TooFewClientsError(
+                f"round {round}, without a sum for the {after.skipped}. time in a row: {asked.refusal}{first}"
+            )
+        return outcome
+    names = trained(plan.layout, {name: shared[name] for name in plan.routes.down})
+    divisor = plan.schedule.cohort if fixed and plan.schedule else survivors
+    with one_thread():
+        total = rule.begin(shared, state)
+        rule.fold(total, Update(-1, {**shared, **mean_of(shared, names, asked.total, divisor)}, 1))
+        state, new = rule.finish(state, shared, total)
+    return replace(outcome, shared=new, state=state, figures=rule.figures(state))
+
+
+def sum_of_moves(
+    clients: Clients, plan: Plan, round: int, cohort: Sequence[int], shared: Arrays, state: State
+) -> SecureSum:
+    """Ask for the sum of a cohort's moves; a cohort that is too small is not asked at all."""
+    masking, fixed = Masking(plan.experiment, plan.mechanism), plan.mechanism.fixed_denominator
+    if len(cohort) < masking.threshold(len(cohort)):
+        return SecureSum(refusal=f"{len(cohort)} clients to ask, and {masking.threshold(len(cohort))} are needed")
+    sent, broadcast = {name: shared[name] for name in plan.routes.down}, plan.rule.broadcast(state)
+    terms = masking.terms(secrets.token_hex(16), round, len(cohort), length_of(sent, trained(plan.layout, sent)))
+
+    def request_for(client: int, task: Task, tables: Tables) -> Request:
+        weights, extra = (sent, broadcast) if task == "train" else ({}, {})
+        return Request(plan.experiment, round, client, weights, extra, task, plan.setting, tables)
+
+    aggregation = Aggregation(clients, cohort, terms, request_for)
+    return aggregation.collect(1.0 if fixed else plan.experiment.federation.max_lost, partial(note, plan, round))
 
 
 def write_down(plan: Plan, round: int, cohort: Sequence[int]) -> None:

@@ -22,8 +22,8 @@ def list_methods(
     kind: Annotated[
         str,
         typer.Argument(
-            help="objectives, distances, miners, rules, norms, views, samplers, models, partitions, data, sweeps or "
-            "presets."
+            help="objectives, distances, miners, rules, norms, views, samplers, models, partitions, data, "
+            "mechanisms, sweeps or presets."
         ),
     ] = "",
     as_json: JsonOption = False,
@@ -53,6 +53,7 @@ def list_methods(
         "objective.miner": "miners",
         "model": "models",
         "partition": "partitions",
+        "privacy": "mechanisms",
     }
     kinds = {
         titles.get(key, key): {name: registry[name].summary for name in registry} for key, registry in CHOICES.items()

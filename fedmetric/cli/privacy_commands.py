@@ -114,3 +114,34 @@ def show(found: PrivacyPlan) -> None:
     )
     for line in found.advice:
         print(f"  {line}")
+
+
+@app.command("audit")
+def audit(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run that has ended.")],
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="One attack: membership, one-run, canary-clients, embedding-inversion, "
+                     "update-inversion or attribute; may be given again. By default all that can be made."),
+    ] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Attack a run: membership with its controls, canaries, inversion, attributes; each figure with its interval.
+
+    Needs images that were set aside: run the experiment with audit_share above 0. Exit code 1 where an attack rules out
+    what the run claims.
+    """
+    use_data(data)
+    import sys
+
+    from fedmetric.simulations.audits.audit import AUDIT, audit_run
+
+    found = audit_run(folder, only or (), lambda name: print(f"{name} ...", file=sys.stderr, flush=True))
+    if as_json:
+        print_json([finding.to_plain() for finding in found])
+        return
+    from fedmetric.report.audit import audit_table
+
+    console().print(audit_table([finding.to_plain() for finding in found]))
+    print(f"written to {folder / AUDIT}")

@@ -92,7 +92,7 @@ class Progress:
         self._rounds.append(row)
         line = (
             f"round {event['round']}/{event['rounds']}  clients {event['ok']} ok {event['failed']} failed  "
-            f"{_told(event)}std {_number(event['diagnostics'].get('std'))}  "
+            f"{_told(event)}"
             f"{event['bytes_up'] / 1e6:.1f} MB up {event['bytes_down'] / 1e6:.1f} MB down  left {row['left']}"
         )
         lines = [line, *(f"  lost {failure}" for failure in event["failures"][:1])]
@@ -148,11 +148,12 @@ class Progress:
 
 
 def _told(event: Mapping[str, Any]) -> str:
-    """Return what clients have told of themselves; nothing of a round in which they hide it."""
+    """Return how training goes; what clients tell of themselves is left out of a round in which they hide it."""
+    std = f"std {_number(event['diagnostics'].get('std'))}  "
     if event["loss"] is None:
-        return ""
-    cosine = f"  drift cos {_number(event.get('drift_cosine'))}"
-    return f"loss {_number(event['loss'], 3)} ±{_number(event['loss_spread'], 3)}{cosine}  "
+        return std
+    loss = f"loss {_number(event['loss'], 3)} ±{_number(event['loss_spread'], 3)}  "
+    return f"{loss}{std}drift cos {_number(event.get('drift_cosine'))}  "
 
 
 def _nothing(event: Mapping[str, Any]) -> list[str]:

@@ -97,6 +97,20 @@ class Accept(Section):
     strikes: Whole = Field(0, description="refused replies after which a client is no longer asked; 0 for never")
 
 
+class Secure(Section):
+    """Secure aggregation: the server learns the sum of the clients' clipped moves, and none of them."""
+
+    on: bool = Field(False, description="whether clients hide their moves from the server")
+    clip: Positive = Field(
+        1.0,
+        description="furthest that a client may move the trained weights, L2, for they are added up in fixed point; "
+        "under privacy 'client-level', privacy.clip is",
+    )
+    threshold: Whole = Field(
+        0, description="clients that must answer for a round to count; 0 for more than two thirds of the cohort"
+    )
+
+
 class Federation(Section):
     """How many rounds, which clients take part in each, and how their updates become one model."""
 
@@ -124,6 +138,16 @@ class Federation(Section):
     )
     max_skipped: Whole = Field(0, description="rounds in a row that may fail to count; one more ends the run")
     accept: Accept = Field(Accept(), description=Accept.__doc__)
+    secure: Secure = Field(Secure(), description=Secure.__doc__)
+
+    @model_validator(mode="after")
+    def _nothing_is_bounded_that_nobody_sees(self) -> Self:
+        if self.secure.on and (self.accept.norm or self.accept.norm_ratio):
+            raise ValueError(
+                "federation.accept.norm and norm_ratio bound the move of each client, which federation.secure hides "
+                "from the server; set both to 0: clients clip their moves to federation.secure.clip"
+            )
+        return self
 
 
 class Local(Section):
@@ -227,6 +251,11 @@ class Experiment(Section):
     labelled_clients: Fraction = Field(
         1.0, description="share of the clients that train with labels; the others' labels are hidden from training"
     )
+    audit_share: Fraction = Field(
+        0.0,
+        description="share of each client's images that an audit may use: for each a coin decides whether it is "
+        "trained on",
+    )
     checkpoint_every: Whole = Field(10, description="rounds between checkpoints; 0 keeps only the last")
     data: SourceChoice = Field({}, validate_default=True, description="where images and classes come from")
     partition: PartitionerChoice = Field({}, validate_default=True, description="which client holds which image")
@@ -246,6 +275,28 @@ class Experiment(Section):
             raise ValueError(
                 f"privacy '{self.privacy.name}' counts on cohorts in which each client is drawn by itself: set "
                 "federation.sampling to 'poisson', or federation.clients_per_round to 0 for everybody in every round"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _privacy_and_secure_aggregation_fit(self) -> Self:
+        if not self.federation.secure.on:
+            return self
+        if self.privacy.name not in ("none", "client-level"):
+            raise ValueError(
+                f"privacy '{self.privacy.name}' and federation.secure do not go together; set privacy to "
+                "'client-level', whose noise the clients then add in shares, or federation.secure.on to false"
+            )
+        options = self.privacy.options()
+        if options.get("quantile"):
+            raise ValueError(
+                "privacy.quantile adapts the clip norm to a count of the clients' moves, which federation.secure "
+                "hides; set it to 0"
+            )
+        if options.get("population"):
+            raise ValueError(
+                "privacy.population simulates the noise of more clients, and under federation.secure the clients that "
+                "there are add it; set it to 0"
             )
         return self
 

@@ -13,6 +13,7 @@ from fedmetric.registry import (
     Registry,
     backbones,
     distances,
+    mechanisms,
     miners,
     nearest,
     objectives,
@@ -33,6 +34,7 @@ CHOICES: dict[str, Registry] = {
     "objective.miner": miners,
     "federation.rule": rules,
     "local.sampler": samplers,
+    "privacy": mechanisms,
 }
 NESTED = {
     "objective.distance": "how a pair loss, its miner and the evaluation compare embeddings",

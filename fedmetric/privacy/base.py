@@ -41,6 +41,29 @@ class Guarantee:
 
 
 @dataclass(frozen=True)
+class ClippedSteps:
+    """How local steps are made private.
+
+    Attributes:
+        clip: largest L2 norm of the gradient of a portion, C.
+        noise: standard deviation of the noise over C, z.
+        rate: probability of an image to be in a step's batch, q.
+        batch_size: images of a batch, on average, B.
+        clipping: what a portion is: "record", "public", "group" or "batch".
+        group_size: images of a group, on average, or public images beside each image.
+        seeded: whether noise and batches follow from the experiment's seed.
+    """
+
+    clip: float
+    noise: float
+    rate: float
+    batch_size: int
+    clipping: str
+    group_size: int
+    seeded: bool
+
+
+@dataclass(frozen=True)
 class Training:
     """What a mechanism must know of the training that it is to make private.
 
@@ -72,12 +95,14 @@ class Mechanism:
         hides: whether clients send neither counts nor metrics.
         fixed_denominator: whether a round counts however many clients replied: whether it does must not depend on the
             data of any.
+        needs_public: whether everybody must have public images.
     """
 
     unit: ClassVar[str] = ""
     poisson: ClassVar[bool] = False
     hides: ClassVar[bool] = False
     fixed_denominator: ClassVar[bool] = False
+    needs_public: bool = False
 
     def check(self, training: Training) -> None:
         """Refuse training whose guarantee would be void.
@@ -90,6 +115,10 @@ class Mechanism:
         """Return the rule with whatever the mechanism does before and after it."""
         return rule
 
+    def steps(self, schedule: Schedule, num_images: int) -> ClippedSteps | None:
+        """Return how a client with so many images takes its local steps; None for plainly."""
+        return None
+
     def cohort_seed(self, seed: int) -> int:
         """Return what cohorts are drawn from."""
         return seed
@@ -97,6 +126,11 @@ class Mechanism:
     def outgoing(self, update: Update) -> Update:
         """Return what may leave a client of its update: under a mechanism that hides, no counts and no metrics."""
         return replace(update, num_examples=1, metrics={}) if self.hides else update
+
+    def charge_of(self, schedule: Schedule, num_images: int) -> Charge | None:
+        """Return what one participation costs the units of a client with so many images; None where only the server
+        accounts."""
+        return None
 
     def charges(self, schedule: Schedule, cohort: Sequence[int]) -> Mapping[str, Charge]:
         """Return what a round with this cohort costs, by account: "" is every unit of the federation."""

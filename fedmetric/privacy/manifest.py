@@ -18,6 +18,7 @@ from fedmetric.arrays import num_bytes
 from fedmetric.errors import FedmetricError
 from fedmetric.federation.base import Update
 from fedmetric.privacy.clipping import flat_norm
+from fedmetric.privacy.secure.tables import MASKED
 
 FIGURE_BYTES = 8
 
@@ -54,8 +55,9 @@ class Manifest:
 def contents_of(update: Update) -> list[dict[str, Any]]:
     """List what an update is made of: kind, name, shape, dtype and bytes of every tensor and figure."""
     rows: list[dict[str, Any]] = []
+    first = "masked" if set(update.arrays) == {MASKED} else "weights"
     kinds: tuple[tuple[str, Mapping[str, NDArray[Any]]], ...] = (
-        ("weights", update.arrays), ("beside the weights", update.extra),
+        (first, update.arrays), ("beside the weights", update.extra),
     )  # fmt: skip
     for kind, arrays in kinds:
         rows += [
@@ -64,7 +66,7 @@ def contents_of(update: Update) -> list[dict[str, Any]]:
         ]
     figures = [("num-examples", "int"), *((name, "float") for name in sorted(update.metrics))]
     return rows + [
-        {"kind": "figure", "name": name, "shape": [], "dtype": dtype, "bytes": FIGURE_BYTES} for name, dtype in figures
+        {"kind": "metric", "name": name, "shape": [], "dtype": dtype, "bytes": FIGURE_BYTES} for name, dtype in figures
     ]
 
 

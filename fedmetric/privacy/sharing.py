@@ -14,14 +14,23 @@ def check_only_parameters_leave(training: Training, wanted_by: str) -> None:
     Raises:
         ConfigError: names them, and what to change.
     """
+    check_covered(training, f"privacy '{wanted_by}'")
+
+
+def check_covered(training: Training, by: str) -> None:
+    """Refuse tensors that would leave and change beside trained parameters; see `check_only_parameters_leave`.
+
+    Raises:
+        ConfigError: names them, and what to change.
+    """
     layout, up = training.layout, set(training.routes.up)
     if statistics := up & {*layout.statistics, *layout.statistics.values()}:
         raise ConfigError(
-            f"privacy '{wanted_by}' covers trained parameters, and {len(statistics)} running statistics of norm layers "
+            f"{by} covers trained parameters, and {len(statistics)} running statistics of norm layers "
             "would leave beside them; set federation.norm to 'group_norm'"
         )
     if targets := up & layout.targets:
         raise ConfigError(
-            f"privacy '{wanted_by}' covers trained parameters, and {len(targets)} tensors of the momentum target would "
+            f"{by} covers trained parameters, and {len(targets)} tensors of the momentum target would "
             "leave beside them; set federation.target to 'reset' or 'local'"
         )

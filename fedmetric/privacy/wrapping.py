@@ -30,12 +30,8 @@ class WrappingRule(FederationRule):
                 setattr(self, name, getattr(inner, name))
 
 
-def check_plain_mean(rule: FederationRule, name: str, wanted_by: str) -> None:
-    """Refuse a rule that does more with updates than average them and work on the mean.
-
-    Raises:
-        ConfigError: names what it does.
-    """
+def not_a_plain_mean(rule: FederationRule) -> list[str]:
+    """List what a rule does with updates beside averaging them and working on the mean, in words."""
     does = {
         "adds updates up in its own way": ("begin", "fold"),
         "weighs updates by what is in them": ("weight",),
@@ -51,7 +47,16 @@ def check_plain_mean(rule: FederationRule, name: str, wanted_by: str) -> None:
         found.append(f"sends {rule.shares}")
     if rule.personal:
         found.append("evaluates the clients' own networks")
-    if found:
+    return found
+
+
+def check_plain_mean(rule: FederationRule, name: str, wanted_by: str) -> None:
+    """Refuse a rule that does more with updates than average them and work on the mean.
+
+    Raises:
+        ConfigError: names what it does.
+    """
+    if found := not_a_plain_mean(rule):
         raise ConfigError(
             f"privacy '{wanted_by}' works on the plain mean of the clients' moves, and federation.rule '{name}' "
             f"{' and '.join(found)}; use fedavg, or another rule that works on the mean alone, such as fedadam"

@@ -59,11 +59,10 @@ def spending_of(run: RunFolder) -> dict[str, Any]:
     Raises:
         LedgerError: the ledger was changed or cut short.
     """
-    from fedmetric.privacy.base import Mechanism
     from fedmetric.privacy.schedule import schedule_of
-    from fedmetric.registry import mechanisms
+    from fedmetric.privacy.secure.noise import mechanism_of
 
-    mechanism: Mechanism = mechanisms.build(run.experiment.privacy)
+    mechanism = mechanism_of(run.experiment)
     if not mechanism.unit:
         return {}
     clients = next((event["clients"] for event in run.events() if event["event"] == "start"), 1)

@@ -151,9 +151,10 @@ def check_apart(experiment: Experiment) -> None:
         "validation_classes": experiment.validation_classes,
         "validation_folds": experiment.validation_folds,
         "public_classes": experiment.public_classes,
+        "audit_share": experiment.audit_share,
     }
     for key, value in wanted.items():
         if value:
             raise ConfigError(
-                f"{key} = {value:g} takes classes from the training images, and those lie at the clients; set it to 0"
+                f"{key} = {value:g} takes from the training images, and those lie at the clients; set it to 0"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -21,11 +21,13 @@ from fedmetric.layout import Routes
 from fedmetric.models.embedder import Embedder
 from fedmetric.objectives.base import PROXIES, Batch, TargetPolicy
 from fedmetric.privacy.base import Mechanism
+from fedmetric.privacy.schedule import Schedule
 from fedmetric.sampling.base import Sampler
 from fedmetric.seeds import derive_seed, torch_generator
 from fedmetric.training.batches import batch_size_of, batches
 from fedmetric.training.class_weights import class_weights
 from fedmetric.training.optimiser import build_optimiser, learning_rate, load_moments, moments
+from fedmetric.training.private_steps import private_gradients
 from fedmetric.training.regularisers import regularisation
 from fedmetric.views.base import Views
 
@@ -46,6 +48,7 @@ class Trainer:
         device: where to compute.
         public: (N, C, H, W) float, the images that everybody has; None under rules that need none.
         mechanism: what makes the training private.
+        schedule: how often whose data is used; None where that does not matter.
     """
 
     experiment: Experiment
@@ -59,6 +62,7 @@ class Trainer:
     device: torch.device
     public: Tensor | None = None
     mechanism: Mechanism = field(default_factory=Mechanism)
+    schedule: Schedule | None = None
 
 
 @contextmanager
@@ -195,27 +199,42 @@ def train(trainer: Trainer, images: ImageSet, now: LocalRound, state: ClientStat
     if keeps_moments:
         load_moments(optimiser, now.parameters, state.optimiser)
     total = 0.0
-    for batch in batches(
-        images, embedder.objective, trainer.views, trainer.sampler, settings.batch_size, settings.epochs,
-        experiment.seed, round, state.client, trainer.device,
-    ):  # fmt: skip
-        now.batch = batch
+    for gradients in gradients_of(trainer, images, now):
         # dropout and its like draw from torch's own generator
         torch.manual_seed(derive_seed(experiment.seed, "layers", round=round, client=state.client, step=now.steps))
         optimiser.zero_grad(set_to_none=True)
-        value = step_loss(trainer, now)
-        value.backward()  # type: ignore[no-untyped-call]
+        loss = gradients()
         trainer.rule.correct(now)
         optimiser.step()
         embedder.objective.after_step(embedder.backbone, round / max(1, experiment.federation.rounds))
-        loss = float(value.detach())
         if not math.isfinite(loss):
             raise FedmetricError(f"the loss is {loss} at step {now.steps + 1}; lower local.lr (now {now.lr:g})")
         total, now.steps = total + loss, now.steps + 1
-        now.examples += embedder.objective.contributing(batch)
     if keeps_moments:
         state.optimiser = moments(optimiser, now.parameters)
     return total / now.steps
+
+
+def gradients_of(trainer: Trainer, images: ImageSet, now: LocalRound) -> Iterator[Callable[[], float]]:
+    """Yield, for each step, what leaves gradients at the parameters and returns the loss."""
+    steps = trainer.mechanism.steps(trainer.schedule, len(images)) if trainer.schedule else None
+    if steps is not None:
+        yield from private_gradients(trainer, images, now, steps, lambda: step_loss(trainer, now))
+        return
+    settings, objective = trainer.experiment.local, trainer.embedder.objective
+    for batch in batches(
+        images, objective, trainer.views, trainer.sampler, settings.batch_size, settings.epochs,
+        trainer.experiment.seed, now.round, now.client, trainer.device,
+    ):  # fmt: skip
+        now.batch = batch
+        yield lambda: backward(step_loss(trainer, now))
+        now.examples += objective.contributing(batch)
+
+
+def backward(loss: Tensor) -> float:
+    """Leave a scalar's gradients at the parameters and return its value."""
+    loss.backward()  # type: ignore[no-untyped-call]
+    return float(loss.detach())
 
 
 def step_loss(trainer: Trainer, now: LocalRound) -> Tensor:

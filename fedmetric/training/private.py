@@ -5,10 +5,9 @@ from __future__ import annotations
 from fedmetric.config import Experiment
 from fedmetric.layout import Routes
 from fedmetric.models.embedder import Embedder
-from fedmetric.privacy.base import Mechanism
 from fedmetric.privacy.planning import PrivacyPlan, plan_privacy
 from fedmetric.privacy.schedule import Schedule
-from fedmetric.registry import mechanisms
+from fedmetric.privacy.secure.noise import mechanism_of
 from fedmetric.training.site import Site
 
 
@@ -23,8 +22,7 @@ def with_settled_privacy(experiment: Experiment, schedule: Schedule) -> Experime
     Raises:
         ConfigError: there are none, such as noise for an epsilon that none is enough for.
     """
-    mechanism: Mechanism = mechanisms.build(experiment.privacy)
-    changes = dict(mechanism.settled(schedule))
+    changes = dict(mechanism_of(experiment).settled(schedule))
     return experiment.model_copy(update={"privacy": experiment.privacy.model_copy(update=changes)})
 
 

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fedmetric.arrays import Arrays
 from fedmetric.components import checked_components
 from fedmetric.config import Experiment
+from fedmetric.data.audit_pool import AuditPool, draw_pool
 from fedmetric.data.base import UNLABELLED, Dataset, ImageSet
 from fedmetric.data.cache import load_dataset
 from fedmetric.data.heldout import split_groups, training_and_fold, training_and_validation
@@ -24,9 +25,11 @@ from fedmetric.federation.base import FederationRule, RuleContext
 from fedmetric.federation.norms import NORM_POLICIES
 from fedmetric.layout import Routes, routes
 from fedmetric.models.embedder import Embedder, build_embedder
-from fedmetric.privacy.base import Mechanism, Training
+from fedmetric.privacy.base import Training
 from fedmetric.privacy.schedule import Schedule, schedule_of
-from fedmetric.registry import backbones, mechanisms, rules, samplers, views
+from fedmetric.privacy.secure.masking import check_secure
+from fedmetric.privacy.secure.noise import mechanism_of
+from fedmetric.registry import backbones, rules, samplers, views
 from fedmetric.seeds import numpy_generator
 from fedmetric.training.batches import batch_size_of, to_tensor
 from fedmetric.training.local_update import Trainer
@@ -92,9 +95,20 @@ class Site:
         return to_tensor(images[rows], compute_device())
 
     @cached_property
-    def parts(self) -> list[np.ndarray]:
-        """The indices of every client's images, int64."""
+    def _whole_parts(self) -> list[np.ndarray]:
         return partition(self.experiment.partition, self.training_images, self.experiment.seed)
+
+    @cached_property
+    def audit_pool(self) -> AuditPool:
+        """The images that an audit may use, and which of them are trained on."""
+        return draw_pool(self._whole_parts, self.experiment.audit_share, self.experiment.seed)
+
+    @cached_property
+    def parts(self) -> list[np.ndarray]:
+        """The indices of every client's images, int64; those that an audit keeps back are not among them."""
+        if not self.experiment.audit_share:
+            return self._whole_parts
+        return [part[~np.isin(part, self.audit_pool.excluded_rows)] for part in self._whole_parts]
 
     def beginning(self) -> Arrays:
         """Return the server's weights before the first round."""
@@ -210,13 +224,14 @@ class Site:
             kept={*rule.kept(), *(statistics if policy.stays else ()), *(statistics.values() if policy.stays else ())},
             server=rule.held(),
         )
-        mechanism: Mechanism = mechanisms.build(experiment.privacy)
-        mechanism.check(
-            Training(
-                experiment, layout, travelling, rule,
-                any(isinstance(layer, _BatchNorm) for layer in embedder.modules()), embedder.objective.decomposable,
-            )
+        mechanism = mechanism_of(experiment)
+        training = Training(
+            experiment, layout, travelling, rule,
+            any(isinstance(layer, _BatchNorm) for layer in embedder.modules()), embedder.objective.decomposable,
         )  # fmt: skip
+        if federation.secure.on:
+            check_secure(training, self.schedule)
+        mechanism.check(training)
         return Trainer(
             experiment,
             embedder,
@@ -227,8 +242,9 @@ class Site:
             target,
             embedder.arrays(travelling.own) | self._starting_at_clients(travelling, embedder),
             compute_device(),
-            self.public_pixels if rule.needs_public else None,
+            self.public_pixels if rule.needs_public or mechanism.needs_public else None,
             mechanism,
+            self.schedule,
         )
 
     def _starting_at_clients(self, travelling: Routes, embedder: Embedder) -> Arrays:

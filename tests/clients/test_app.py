@@ -55,7 +55,7 @@ def test_another_protocol_is_an_error_reply(request_: Request) -> None:
     content.config_records["config"]["protocol"] = 99
     failure = failure_of(Message(content, dst_node_id=4, message_type="train", group_id="1"))
     assert failure.stage == "request"
-    assert "the server speaks protocol 99, this client 3" in failure.error
+    assert "the server speaks protocol 99, this client 4" in failure.error
 
 
 def test_a_message_without_a_request_is_an_error_reply() -> None:

@@ -137,3 +137,16 @@ def test_a_manifest_lists_everything_that_leaves() -> None:
         ("metric", "loss", [], "float", 8),
     ]
     assert [row.get("norm") for row in rows] == [5.0, None, 0.0, None, None]
+
+
+def test_under_secure_aggregation_the_masked_vector_leaves_and_no_weights_do() -> None:
+    hidden = Site(tiny("partition.clients=4", "federation.norm=group_norm", "federation.secure.on=true")).trainer
+    update = Update(0, {"masked": np.zeros(9, np.uint32)}, 1)
+    assert Limits().outgoing(update, hidden) == update
+    with pytest.raises(LimitError, match="arrays would leave that are no part of what is shared"):
+        Limits().outgoing(update_of(hidden), hidden)
+
+
+def test_without_secure_aggregation_a_masked_vector_does_not_leave(trainer: Trainer) -> None:
+    with pytest.raises(LimitError, match=r"1 arrays would leave .*\['masked'\]"):
+        Limits().outgoing(Update(0, {"masked": np.zeros(9, np.uint32)}, 1), trainer)

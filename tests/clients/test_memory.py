@@ -178,3 +178,18 @@ def test_a_client_that_skipped_too_many_rounds_begins_anew() -> None:
     assert shas[1, (1, 3)] == shas[1, (3,)] == shas[0, (3,)]
     assert shas[0, (1, 3)] != shas[0, (3,)]
     assert shas[1, (1, 2)] == shas[0, (1, 2)]
+
+
+def test_what_is_kept_between_messages_is_for_the_owner_only_and_apart_from_the_state(tmp_path: Path) -> None:
+    context, secret = new_context(2, 3), {"key": np.arange(5, dtype=np.uint8), "none": np.zeros((0, 3), np.uint8)}
+    for store in (disk(tmp_path), ContextStore(context, 2)):
+        assert store.read_kept("aggregation") == {}
+        store.write_kept("aggregation", secret)
+        store.write(state(1))
+        found = store.read_kept("aggregation")
+        assert sha256_of(found) == sha256_of(secret)
+        assert store.read_kept("identity") == {}
+        assert store.read(2).last_round == 1
+    (place,) = tmp_path.rglob("aggregation.safetensors")
+    assert place.stat().st_mode & 0o077 == 0
+    assert not any("key" in name for name in read_memory(context.state))

@@ -122,4 +122,4 @@ def test_a_request_that_cannot_be_read_is_told_in_full(folder: Path) -> None:
     message = request_message(asking(), 2)
     message.content.config_records["config"]["protocol"] = 99
     told = failure(app(message, context_of({"data-path": str(folder)})))
-    assert told.error.startswith("ProtocolError: the server speaks protocol 99, this client 3")
+    assert told.error.startswith("ProtocolError: the server speaks protocol 99, this client 4")

@@ -52,7 +52,7 @@ def test_a_reply_holds_the_announced_weights_known_figures_and_no_name(kind: str
     assert set(update.metrics) <= METRICS
     assert update.num_examples == 24
     assert set(reply.content) <= {"config", "metrics", "arrays", "extra"}
-    assert dict(reply.content.config_records["config"]) == {"protocol": 3, "client": 0, "round": 1}
+    assert dict(reply.content.config_records["config"]) == {"protocol": 4, "client": 0, "round": 1}
 
 
 @pytest.mark.parametrize("objective", ["simclr", "proxy-nca", "arcface", "supcon"])

@@ -61,7 +61,7 @@ def test_a_site_has_its_own_images_memory_and_limits(home: Home, folder: Path) -
     replace(home, limits={"epochs": 3, "external": ["mine:Rule"]}).write()
     premises = premises_of({"site": str(home.folder), "data-path": "/elsewhere", "state-dir": "/elsewhere"})
     assert premises == Premises(
-        folder, home.folder / "memory", Limits(epochs=3, external=("mine:Rule",)), home.manifest
+        folder, home.folder / "memory", Limits(epochs=3, external=("mine:Rule",)), home.manifest, home.key
     )
     assert premises.external == ("mine:Rule",)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,17 +36,25 @@ tasks = ["retrieval"]
 """
 
 
+SECURE = EXPERIMENT.replace("rounds = 2", 'rounds = 1\nnorm = "group_norm"\n\n[federation.secure]\non = true')
+
+
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory, real_data_of_module: Path) -> Iterator[Stage]:
     """Return a finished run of three sites, one alphabet each."""
-    folder = tmp_path_factory.mktemp("deployed")
-    tree = real_data_of_module / "omniglot-py"
+    with finished(tmp_path_factory.mktemp("deployed"), real_data_of_module, EXPERIMENT) as stage:
+        yield stage
+
+
+@contextmanager
+def finished(folder: Path, data: Path, experiment: str) -> Iterator[Stage]:
+    tree = data / "omniglot-py"
     if not tree.is_dir():
         pytest.skip("FEDMETRIC_DATA holds no Omniglot")
     found = {path.name: path for path in tree.glob("images_*/*") if path.name in ALPHABETS}
     for name, path in found.items():
         shutil.copytree(path, folder / "sites" / name)
-    stage = Stage(folder, EXPERIMENT, {name: folder / "sites" / name for name in ALPHABETS})
+    stage = Stage(folder, experiment, {name: folder / "sites" / name for name in ALPHABETS})
     try:
         stage.serve()
         stage.join_all()
@@ -85,3 +95,20 @@ def test_what_a_site_keeps_secret_is_readable_by_its_owner_only(stage: Stage) ->
 def test_a_site_that_has_joined_goes_on_without_its_invite(stage: Stage) -> None:
     assert "enrolled: the server knows this site's key" in stage.log("Futurama")
     assert (stage.home("Futurama") / "memory").is_dir()
+
+
+def test_separate_machines_add_up_moves_that_the_server_never_sees(tmp_path: Path, real_data_of_module: Path) -> None:
+    """Masks cancel exactly, so the weights are those of one process; sites sign with the keys that they enrolled."""
+    with finished(tmp_path, real_data_of_module, SECURE) as stage:
+        summary = start_run(load_experiment(str(stage.experiment)), tmp_path / "local", lambda event: None)
+        assert stage.summary()["weights_sha256"] == summary["weights_sha256"]
+        assert [(event["ok"], event["failed"]) for event in stage.events("round")] == [(3, 0)]
+        for site in ALPHABETS:
+            home = stage.home(site)
+            left = [json.loads(line)["rows"] for line in (home / "manifest.jsonl").read_text().splitlines()]
+            kinds = [{row["kind"] for row in rows} for rows in left]
+            assert [sorted(kind - {"metric"}) for kind in kinds] == [
+                ["secure aggregation"], ["secure aggregation"], ["masked"], ["secure aggregation"],
+            ]  # fmt: skip
+            kept = list(home.glob("memory/*/*/aggregation.safetensors"))
+            assert [path.stat().st_mode & 0o077 for path in kept] == [0]

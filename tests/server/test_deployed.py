@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from fedmetric.deployment.certificates import new_node_key, public_key_of, sign
 from fedmetric.deployment.office import Office, found_office
+from fedmetric.deployment.roster import claim_of
 from fedmetric.errors import FedmetricError, Interrupted, TooFewClientsError
-from fedmetric.server.deployed import SiteNodes, Terms, gather_quorum, read_terms
+from fedmetric.server.deployed import SiteNodes, Terms, gather_quorum, identities_of, read_terms
 
 SITES = ("north", "south", "west")
 
@@ -85,3 +87,15 @@ def test_a_signal_ends_the_waiting(office: Office) -> None:
     stop.set()
     with pytest.raises(Interrupted):
         gather_quorum(Online([]), SiteNodes(office, SITES), [0], Terms(SITES, 1), stop)  # type: ignore[arg-type]
+
+
+def test_a_sites_identity_is_the_key_of_the_roster_whatever_it_shows(office: Office) -> None:
+    key, token = new_node_key(), office.roster.invite("south")
+    office.roster.invite("north")
+    office.roster.enrol("south", token, public_key_of(key).decode(), sign(key, claim_of("south", token)))
+    registered = identities_of(office, SITES)
+    assert registered(1, b"another") == public_key_of(key)
+    assert registered(0, b"not enrolled yet") == b""
+    assert registered(2, b"not invited") == b""
+    office.roster.revoke("south")
+    assert registered(1, public_key_of(key)) == b""

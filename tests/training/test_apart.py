@@ -167,8 +167,8 @@ def test_of_other_data_sets_the_server_evaluates_what_they_hold_out(small: Small
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("validation_classes=0.25", "validation_classes = 0.25 takes classes from the training images"),
-        ("validation_folds=3", "validation_folds = 3 takes classes from the training images"),
+        ("validation_classes=0.25", "validation_classes = 0.25 takes from the training images"),
+        ("validation_folds=3", "validation_folds = 3 takes from the training images"),
         ("public_classes=0.5", "public_classes = 0.5 takes classes .*, and those lie at the clients; set it to 0"),
     ],
 )

@@ -34,6 +34,7 @@ from fedmetric.federation.robust import trained
 from fedmetric.options import Fraction, NonNegative, OpenFraction, Positive, Whole
 from fedmetric.privacy.accounting import Charge, noise_for
 from fedmetric.privacy.base import EXTRAPOLATED, NOT_PRIVATE, Guarantee, Mechanism, Training
+from fedmetric.privacy.canaries import directions
 from fedmetric.privacy.clipping import clipped, flat_norm, move_of, noise_like
 from fedmetric.privacy.randomness import private_generator
 from fedmetric.privacy.schedule import Schedule
@@ -65,6 +66,7 @@ class ClientLevel(Mechanism):
         quantile: Fraction = 0.0,
         quantile_rate: Positive = 0.2,
         population: Whole = 0,
+        canary_clients: Whole = 0,
         seeded: bool = False,
     ) -> None:
         """Set the mechanism.
@@ -78,11 +80,13 @@ class ClientLevel(Mechanism):
             quantile_rate: rate at which adaptive clipping moves ln C.
             population: simulate the noise of so many clients with the same rate; the epsilon is then extrapolated
                 and holds for nobody; 0 is off.
+            canary_clients: clients beside the others whose moves are random directions of length C, by which an audit
+                measures what the noise hides; they cost a little of the result.
             seeded: draw noise and cohorts from the experiment's seed: for tests, NOT PRIVATE.
         """
         self.clip, self.noise, self.delta, self.target_epsilon = clip, noise, delta, target_epsilon
         self.quantile, self.quantile_rate = quantile, quantile_rate
-        self.population, self.seeded = population, seeded
+        self.population, self.canary_clients, self.seeded = population, canary_clients, seeded
 
     def check(self, training: Training) -> None:
         """Refuse rules that see single updates, and tensors that would leave without noise; see `Mechanism.check`."""
@@ -241,6 +245,7 @@ class PrivateMean(WrappingRule):
         generator = private_generator(
             self.schedule.seed, self.mechanism.seeded, "noise of the private mean", round=round
         )
+        self._add_canaries(total, generator)
         deviation = self.mechanism.move_noise(cohort) * total.clip * self.mechanism.dilution(self.schedule)
         noise = noise_like(total.moves, deviation, generator)
         mean = {
@@ -252,6 +257,15 @@ class PrivateMean(WrappingRule):
         inner, new = self.inner.finish(_inner(state), shared, within)
         clip = self._next_clip(total, cohort, generator)
         return {**inner, CLIP: np.array(clip, np.float64), ROUND: np.array(round, np.int64)}, new
+
+    def _add_canaries(self, total: ClippedTotal, generator: np.random.Generator) -> None:
+        """Add the moves of those canary clients that are drawn."""
+        drawn = np.flatnonzero(generator.random(self.mechanism.canary_clients) < self.schedule.rate)
+        sizes = [array.size for array in total.moves.values()]
+        for direction in directions(self.schedule.seed, drawn.tolist(), sum(sizes)):
+            parts = np.split(total.clip * direction, np.cumsum(sizes)[:-1])
+            for (name, array), part in zip(total.moves.items(), parts, strict=True):
+                total.moves[name] = array + part.reshape(array.shape)
 
     def _next_clip(self, total: ClippedTotal, cohort: float, generator: np.random.Generator) -> float:
         """Move the bound towards the quantile of the moves."""

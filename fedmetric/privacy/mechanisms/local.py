@@ -69,6 +69,10 @@ class Local(Mechanism):
         """Add noise where updates leave; see `Mechanism.around`."""
         return NoisyUpload(rule, self, schedule.seed)
 
+    def charge_of(self, schedule: Schedule, num_images: int) -> Charge:
+        """See `Mechanism.charge_of`."""
+        return Charge(self.noise)
+
     def charges(self, schedule: Schedule, cohort: Sequence[int]) -> Mapping[str, Charge]:
         """Charge each client that is asked; see `Mechanism.charges`."""
         return {str(client): Charge(self.noise) for client in cohort}
