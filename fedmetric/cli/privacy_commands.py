@@ -145,3 +145,56 @@ def audit(
 
     console().print(audit_table([finding.to_plain() for finding in found]))
     print(f"written to {folder / AUDIT}")
+
+
+@app.command("study")
+def study(
+    experiment: ExperimentArgument,
+    overrides: SetOption = None,
+    noise: Annotated[
+        list[float] | None, typer.Option("--noise", help="A noise multiplier for clients; may be given again.")
+    ] = None,
+    clip: Annotated[float, typer.Option("--clip", min=0.0, help="Clip norm of a client's move.")] = 1.0,
+    record_noise: Annotated[
+        float, typer.Option("--record-noise", min=0.0, help="Noise multiplier for records; 0 leaves them out.")
+    ] = 1.0,
+    record_clip: Annotated[float, typer.Option("--record-clip", min=0.0, help="Clip norm of a gradient.")] = 1.0,
+    secure: Annotated[bool, typer.Option("--secure/--no-secure", help="With secure aggregation as a setting.")] = True,
+    delta: Annotated[float, typer.Option("--delta", help="Probability of failure of every claim.")] = 1e-5,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds 1 to this for each setting.")] = 1,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder; by default runs/NAME-privacy.")] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Runs at a time.")] = None,
+    only_table: Annotated[bool, typer.Option("--table", help="Run nothing; show what is done.")] = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw the frontier: what is learnt, claimed and found by attacks without privacy and under each mechanism.
+
+    Give it again to go on; writes frontier.json, frontier.md and frontier.png.
+    """
+    import os
+    import sys
+
+    use_data(data)
+    from fedmetric.cli.run_commands import signals_end_the_run
+    from fedmetric.report.frontier import draw_frontier, frontier_table
+    from fedmetric.simulations.engines.processes import default_workers
+    from fedmetric.simulations.study import Settings, run_study, study_of
+
+    settings = Settings(clip, tuple(noise or (0.5, 1.0)), record_noise, record_clip, secure, delta, seeds)
+    sweep = study_of(experiment, overrides or (), settings)
+    name = Path(experiment).stem
+    folder = out or Path("runs") / f"{name}-privacy"
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with signals_end_the_run():
+        rows = run_study(
+            sweep, folder, jobs or default_workers(), lambda line: print(line, file=sys.stderr, flush=True), only_table
+        )
+    table = frontier_table(rows)
+    (folder / "frontier.md").write_text(table, encoding="utf-8")
+    if any(row["runs"] for row in rows):
+        draw_frontier(rows, folder / "frontier.png", f"{name}: privacy and what it costs")
+    if as_json:
+        print_json(rows)
+    else:
+        print(table, end="")

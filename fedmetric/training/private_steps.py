@@ -57,9 +57,7 @@ def portion_size(steps: ClippedSteps) -> float:
     return {"group": float(steps.group_size), "batch": float(steps.batch_size)}.get(steps.clipping, 1.0)
 
 
-def portions(
-    drawn: np.ndarray, num_images: int, steps: ClippedSteps, choices: np.random.Generator
-) -> list[np.ndarray]:
+def portions(drawn: np.ndarray, num_images: int, steps: ClippedSteps, choices: np.random.Generator) -> list[np.ndarray]:
     """Divide a step's images into those whose gradients are clipped together.
 
     Args:

@@ -54,12 +54,13 @@ def update_inversion(subject: Subject) -> Iterator[Finding]:
         loss = network.loss(Batch(views, labels if objective.needs_labels else None))
         return torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=False)
 
-    found, truth = [], []
+    found: list[Tensor] = []
+    truth: list[int] = []
     for start in range(0, min(INVERTED, len(images) - size + 1), size):
         observed = [tensor.detach() for tensor in update_of(images[start : start + size])]
         generator = torch_generator(subject.experiment.seed, "start of an inversion", step=start)
         shape = (size, *images.shape[1:])
-        found.append(invert_update(update_of, observed, shape, generator, steps=STEPS))  # type: ignore[arg-type]
+        found.append(invert_update(update_of, observed, shape, generator, steps=STEPS))
         truth += range(start, start + size)
     result = identification_rate(torch.cat(found), images, np.array(truth))
     network.eval()

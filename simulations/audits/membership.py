@@ -1,7 +1,7 @@
 """Membership inference on the encoder, with the two controls without which it proves nothing.
 
 The negative control is an untrained encoder, which has seen no image: 0.5 must lie in its interval. The positive
-control was trained on a few of the images for many passes, on purpose too long: its interval must lie above 0.5. The
+control was trained to tell a few of the images from one another, for many passes: its interval must lie above 0.5. The
 calibrated attack subtracts what a shadow encoder, trained on images that nobody else was trained on, says of the same
 views.
 """
@@ -23,9 +23,10 @@ from fedmetric.simulations.audits.finding import Finding
 from fedmetric.simulations.audits.subject import Subject
 
 VIEWS = 10
-OVERFITTED, PASSES, RATE = 100, 300, 3e-3
+OVERFITTED, PASSES, RATE = 100, 800, 3e-3
 """Images of the positive control, passes over them, and its learning rate."""
-SHADOW_PASSES = 60
+SHADOWED, SHADOW_PASSES = 400, 30
+"""Images of the shadow encoder, and passes over them."""
 Score = Callable[[Tensor], NDArray[np.float64]]
 
 
@@ -37,7 +38,8 @@ def membership(subject: Subject) -> Iterator[Finding]:
             f"{len(members)} and {len(others)} images were set aside; at least {2 * OVERFITTED} of each are needed: "
             "raise audit_share"
         )
-    shadow_rows, others = others[: len(others) // 2], others[len(others) // 2 :]
+    shadowed = min(SHADOWED, len(others) // 2)
+    shadow_rows, others = others[:shadowed], others[shadowed:]
     views = subject.site.trainer.views
     inside, outside = subject.pixels(members), subject.pixels(others)
 
@@ -52,7 +54,7 @@ def membership(subject: Subject) -> Iterator[Finding]:
 
     some = members[:OVERFITTED]
     negative = attacked("untrained", subject.untrained().embed, inside)
-    positive = attacked("overfitted", subject.trained_on(some, PASSES, RATE).embed, subject.pixels(some))
+    positive = attacked("overfitted", subject.overfitted_to(some, PASSES, RATE).embed, subject.pixels(some))
     trained = attacked("trained", subject.model.embed, inside)
     proves = controls_work(negative, positive)
     for attack, note in (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from fedmetric.arrays import Arrays, load_arrays
 from fedmetric.config import Experiment
 from fedmetric.data.audit_pool import AuditPool
+from fedmetric.data.base import ImageSet
 from fedmetric.errors import UsageError
 from fedmetric.export import load_model
 from fedmetric.federation.memory import ClientState
@@ -47,6 +48,22 @@ class OneClient(Site):
     def parts(self) -> list[NDArray[np.int64]]:
         """The chosen images."""
         return [self._rows]
+
+
+class Instances(OneClient):
+    """A site whose only client holds chosen images, each a class of its own."""
+
+    @cached_property
+    def training_images(self) -> ImageSet:
+        """The chosen images, numbered."""
+        chosen = Site(self.experiment).training_images.subset(self._rows)
+        names = tuple(f"image {number}" for number in range(len(chosen)))
+        return ImageSet(chosen.name, chosen.images, np.arange(len(chosen)), names)
+
+    @cached_property
+    def parts(self) -> list[NDArray[np.int64]]:
+        """All of them."""
+        return [np.arange(len(self._rows))]
 
 
 class Subject:
@@ -99,39 +116,53 @@ class Subject:
         return self.site.audit_pool
 
     def rows(self, included: bool, most: int = MOST) -> NDArray[np.int64]:
-        """Return indices of images that were trained on, or that could as well have been; at most so many."""
+        """Return indices of images that were trained on, or that could as well have been; at most so many, shuffled."""
         rows = self.pool.rows[self.pool.included == included]
         generator = numpy_generator(self.experiment.seed, f"images under attack, {included}")
-        return np.sort(generator.choice(rows, min(most, len(rows)), replace=False))
+        return np.asarray(generator.permutation(rows)[:most])
 
     def pixels(self, rows: NDArray[np.int64]) -> Tensor:
         """Return training images, (N, C, H, W) float."""
         return to_tensor(self.site.training_images.images[rows], self.device)
 
-    def trained_on(self, rows: NDArray[np.int64], passes: int, lr: float | None = None) -> Embedder:
-        """Train a network of the same kind at one place, without any privacy.
+    def trained_on(self, rows: NDArray[np.int64], passes: int) -> Embedder:
+        """Train a network of the same kind at one place as the run did, but without any privacy.
 
         Args:
             rows: the images.
             passes: over them.
-            lr: learning rate; by default the experiment's.
         """
-        local = {"epochs": 1, "proxy_warmup": 0, "warmup_rounds": 0, **({"lr": lr} if lr else {})}
-        experiment = without_privacy(self.experiment, passes, local)
-        site = OneClient(experiment, rows)
-        shared, state, images = site.beginning(), ClientState(0), site.images_of(0)
-        trainer = site.trainer_of(0)
-        for round in range(1, passes + 1):
-            update = local_update(trainer, images, {n: shared[n] for n in trainer.routes.down}, {}, state, round)
-            shared = {**shared, **update.arrays}
-        return trainer.embedder
+        return trained(OneClient(without_privacy(self.experiment, passes), rows), passes)
+
+    def overfitted_to(self, rows: NDArray[np.int64], passes: int, lr: float) -> Embedder:
+        """Train the same backbone to tell every single image from all others, which it can only do by heart.
+
+        Args:
+            rows: the images.
+            passes: over them.
+            lr: learning rate.
+        """
+        plain = without_privacy(self.experiment, passes, {"lr": lr, "batch_size": 64})
+        experiment = Experiment.model_validate({**plain.resolved(), "objective": {"name": "arcface"}})
+        return trained(Instances(experiment, rows), passes)
 
 
-def without_privacy(experiment: Experiment, rounds: int, local: dict[str, Any]) -> Experiment:
+def trained(site: Site, passes: int) -> Embedder:
+    """Train a site's only client."""
+    shared, state, images = site.beginning(), ClientState(0), site.images_of(0)
+    trainer = site.trainer_of(0)
+    for round in range(1, passes + 1):
+        update = local_update(trainer, images, {n: shared[n] for n in trainer.routes.down}, {}, state, round)
+        shared = {**shared, **update.arrays}
+    return trainer.embedder
+
+
+def without_privacy(experiment: Experiment, rounds: int, local: Mapping[str, Any] | None = None) -> Experiment:
     """Return the experiment at one place, with the plain mean and no mechanism."""
     plain = experiment.resolved()
     plain["federation"] |= {"rounds": rounds, "clients_per_round": 0, "rule": {"name": "fedavg"}, "sampling": "uniform"}
     plain["federation"] |= {"secure": {**plain["federation"].get("secure", {}), "on": False}}
     plain["privacy"] = {"name": "none"}
-    plain["local"] |= local
+    plain["local"] |= {"epochs": 1, "proxy_warmup": 0, "warmup_rounds": 0, "sampler": {"name": "shuffled"}}
+    plain["local"] |= local or {}
     return Experiment.model_validate({**plain, "audit_share": 0.0, "labelled_clients": 1.0})

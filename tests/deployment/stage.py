@@ -128,10 +128,10 @@ class Stage:
                 raise AssertionError(f"{what}: not within {seconds:.0f} s\n{logs}")
             time.sleep(0.2)
 
-    def finish(self, code: int = 0) -> str:
+    def finish(self, code: int = 0, seconds: float = SECONDS) -> str:
         """Wait until the server ends with this exit code, and return the hash of the weights."""
         server = self.processes["server"]
-        self.wait(lambda: server.poll() is not None, "the server ends")
+        self.wait(lambda: server.poll() is not None, "the server ends", seconds)
         assert server.returncode == code, self.log("server")
         return str(self.summary()["weights_sha256"])
 

@@ -47,7 +47,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory, real_data_of_module: Path) -
 
 
 @contextmanager
-def finished(folder: Path, data: Path, experiment: str) -> Iterator[Stage]:
+def finished(folder: Path, data: Path, experiment: str, seconds: float = 300.0) -> Iterator[Stage]:
+    """Run an experiment with three sites until the server ends, within so many seconds."""
     tree = data / "omniglot-py"
     if not tree.is_dir():
         pytest.skip("FEDMETRIC_DATA holds no Omniglot")
@@ -58,7 +59,7 @@ def finished(folder: Path, data: Path, experiment: str) -> Iterator[Stage]:
     try:
         stage.serve()
         stage.join_all()
-        stage.finish()
+        stage.finish(seconds=seconds)
         yield stage
     finally:
         stage.close()
@@ -98,8 +99,11 @@ def test_a_site_that_has_joined_goes_on_without_its_invite(stage: Stage) -> None
 
 
 def test_separate_machines_add_up_moves_that_the_server_never_sees(tmp_path: Path, real_data_of_module: Path) -> None:
-    """Masks cancel exactly, so the weights are those of one process; sites sign with the keys that they enrolled."""
-    with finished(tmp_path, real_data_of_module, SECURE) as stage:
+    """Masks cancel exactly, so the weights are those of one process; sites sign with the keys that they enrolled.
+
+    Twice as many messages in one round as the other run has in two, each in a process of its own: more patience.
+    """
+    with finished(tmp_path, real_data_of_module, SECURE, 900.0) as stage:
         summary = start_run(load_experiment(str(stage.experiment)), tmp_path / "local", lambda event: None)
         assert stage.summary()["weights_sha256"] == summary["weights_sha256"]
         assert [(event["ok"], event["failed"]) for event in stage.events("round")] == [(3, 0)]

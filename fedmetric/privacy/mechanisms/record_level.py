@@ -23,6 +23,7 @@ arXiv:2109.12298). Gradients of portions are made one by one: slower than in one
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
