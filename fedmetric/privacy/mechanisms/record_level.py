@@ -169,11 +169,8 @@ class RecordLevel(Mechanism):
 
     def loudness(self, schedule: Schedule, parameters: int) -> float:
         """Return z sqrt(d) / B for one step; see `Mechanism.loudness`."""
-        return (
-            self.noise_of(schedule, min(schedule.images, default=schedule.batch_size))
-            * parameters**0.5
-            / (schedule.batch_size)
-        )
+        noise = self.noise_of(schedule, min(schedule.images, default=schedule.batch_size))
+        return noise * math.sqrt(parameters) / schedule.batch_size
 
     def guarantee(self, schedule: Schedule) -> Guarantee:
         """See `Mechanism.guarantee`."""
