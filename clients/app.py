@@ -13,6 +13,7 @@ from fedmetric.clients import secure
 from fedmetric.clients.limits import LimitError, Limits
 from fedmetric.clients.memory import Store, store_for
 from fedmetric.clients.premises import Premises, note_what_leaves, premises_of
+from fedmetric.clients.spending import spend
 from fedmetric.data.base import ImageSet
 from fedmetric.errors import ProtocolError
 from fedmetric.federation.base import Update
@@ -69,6 +70,8 @@ def answer_unmask(message: Message, context: Context) -> Message:
 def _train(site: Site, images: ImageSet, request: Request, store: Store, premises: Premises) -> Update:
     state = store.read(request.round).fresh(request.round, request.experiment.federation.max_staleness)
     trainer = site.trainer_of(request.client)
+    if premises.memory is not None and premises.limits is not None:
+        spend(premises.memory, premises.limits, site, request.round, len(images))
     update = local_update(trainer, images, request.shared, request.extra, state, request.round)
     if request.experiment.federation.secure.on:
         update = secure.masked(trainer, request, store, update)

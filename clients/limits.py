@@ -46,6 +46,9 @@ class Limits:
         rules: federation rules that may send something beside the weights, such as "scaffold"; see
             'fedmetric list rules' for what each shares.
         external: methods outside fedmetric, as "module:name", that a server may name; naming one imports it.
+        mechanisms: privacy mechanisms of which an experiment must use one, such as "record-level"; none for any.
+        epsilon: most that all runs together may spend of the privacy of this site's images; 0 for no limit.
+        delta: at which it is counted.
     """
 
     epochs: int = 50
@@ -56,6 +59,9 @@ class Limits:
     groups: tuple[str, ...] = ("backbone", "projector", "predictor", "prototypes")
     rules: tuple[str, ...] = ()
     external: tuple[str, ...] = ()
+    mechanisms: tuple[str, ...] = ()
+    epsilon: float = 0.0
+    delta: float = 1e-5
 
     @classmethod
     def read(cls, table: Mapping[str, Any]) -> Self:
@@ -73,8 +79,10 @@ class Limits:
                 found[key] = tuple(value)
             elif kinds[key] is int and isinstance(value, int) and not isinstance(value, bool) and value > 0:
                 found[key] = value
+            elif kinds[key] is float and isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+                found[key] = float(value)
             else:
-                wanted = "a list of names" if kinds[key] is tuple else "a whole number above 0"
+                wanted = {tuple: "a list of names", float: "a number above 0"}.get(kinds[key], "a whole number above 0")
                 raise UsageError(f"limits.{key} = {value!r} must be {wanted}")
         return cls(**found)
 
@@ -93,6 +101,11 @@ class Limits:
         for key, (value, allowed) in asked.items():
             if value > allowed:
                 raise LimitError(f"{key} = {value} is asked, this site allows {allowed}")
+        if self.mechanisms and experiment.privacy.name not in self.mechanisms:
+            raise LimitError(
+                f"privacy '{experiment.privacy.name}' is asked for, this site takes part under {list(self.mechanisms)} "
+                "only"
+            )
         rule = experiment.federation.rule.name
         if rules[rule].traits.get("sends_extra") and rule not in self.rules:
             raise LimitError(

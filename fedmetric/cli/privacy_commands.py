@@ -54,7 +54,7 @@ def report(
 
     print(sentence_of(spent))
     for key in ("adversary", "neighbours", "limits"):
-        print(f"  {key}: {spent[key]}")
+        print(wrapped(f"  {key}: {spent[key]}"))
     print(f"  charges in the ledger: {spent['charges']}")
 
 
@@ -99,21 +99,30 @@ def as_plain(found: PrivacyPlan) -> dict[str, Any]:
 def show(found: PrivacyPlan) -> None:
     """Print a plan."""
     guarantee = found.guarantee
-    print(f"unit {guarantee.unit}; adversary: {guarantee.adversary}")
-    print(f"neighbours: {guarantee.neighbours}")
+    print(wrapped(f"unit {guarantee.unit}; adversary: {guarantee.adversary}"))
+    print(wrapped(f"neighbours: {guarantee.neighbours}"))
     if guarantee.label:
         print(guarantee.label)
     print(f"noise multiplier {found.noise:.4g}, sampling rate {found.rate:.4g}, delta {guarantee.delta:g}")
     for round, epsilon in found.epsilons.items():
         print(f"  after round {round:>5}: epsilon {epsilon:.3f}")
     if guarantee.delta * found.units > 1:
-        print(f"delta is more than one over {found.units:,} units: the guarantee may hold and somebody be exposed")
+        print(wrapped(f"delta is more than one over {found.units:,} units: the guarantee may hold and one be exposed"))
     print(
-        f"the noise on a step is {found.loudness:.3g} times the clip norm "
-        f"({found.parameters:,} numbers, {found.cohort:,} clients): {found.verdict}"
+        wrapped(
+            f"the noise on a step is {found.loudness:.3g} times the clip norm "
+            f"({found.parameters:,} numbers, {found.cohort:,} clients): {found.verdict}"
+        )
     )
     for line in found.advice:
-        print(f"  {line}")
+        print(wrapped(f"  {line}"))
+
+
+def wrapped(line: str) -> str:
+    """Break a line to fit a terminal of 80 columns."""
+    import textwrap
+
+    return textwrap.fill(line, 79, subsequent_indent="    ")
 
 
 @app.command("audit")

@@ -87,5 +87,6 @@ def advise(parts: Mapping[str, int], loudness: float, schedule: Schedule) -> Seq
     for first in range(1, len(names)):
         left = sum(parts[name] for name in names[first:])
         smaller = loudness * math.sqrt(left / parameters)
-        found.append(f"freezing {' and '.join(names[:first])} leaves {left:,} numbers and brings it to {smaller:.3g}")
+        frozen = names[0] if first == 1 else f"{names[0]} to {names[first - 1]}"
+        found.append(f"freezing {frozen} leaves {left:,} numbers and brings it to {smaller:.3g}")
     return found

@@ -64,3 +64,32 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
     assert found["weights_sha256"] == wanted["weights_sha256"]
     assert found["evaluation"] == wanted["evaluation"]
     assert rounds_of(run) == [1, 2, 3]
+
+
+PRIVATE = ("privacy=client-level", "privacy.noise=3.0", "federation.norm=group_norm", "partition.clients=3")
+
+
+@pytest.mark.parametrize("point", ["after_aggregation", "after_the_rename"])
+def test_a_private_run_that_is_killed_has_paid_for_every_noise_that_it_drew(point: str, tmp_path: Path) -> None:
+    """Killed between noise and checkpoint, the round is charged twice; after it, once. Never less than was drawn."""
+    from fedmetric.privacy.accounting import Charge, epsilon_of
+    from fedmetric.privacy.ledger import Ledger
+
+    place, run = tmp_path / "tiny.toml", tmp_path / "run"
+    place.write_text(tiny(*OVERRIDES[3:], *PRIVATE).to_toml())
+    arms = {killer.POINT: point, killer.ROUND: str(KILLED_ROUND), killer.DONE: str(tmp_path / "killed")}
+    assert fedmetric("run", str(place), "--out", str(run), **arms).returncode == -signal.SIGKILL
+    early = (run / "ledger.jsonl").read_bytes()
+    resumed = fedmetric("resume", str(run), **arms)
+    assert resumed.returncode == 0, resumed.stderr
+    expected = [1, 2, 2, 3] if point == "after_aggregation" else [1, 2, 3]
+    assert [entry.round for entry in Ledger(run / "ledger.jsonl").entries] == expected
+    privacy = json.loads((run / "summary.json").read_text())["privacy"]
+    assert privacy["epsilon"] == pytest.approx(epsilon_of([Charge(3.0, times=len(expected))], 1e-5))
+    assert privacy["epsilon"] >= privacy["planned"]
+
+    (run / "summary.json").unlink()
+    (run / "ledger.jsonl").write_bytes(early.splitlines(keepends=True)[0])  # as of round 1; checkpoints are of round 3
+    refused = fedmetric("resume", str(run))
+    assert refused.returncode == 1
+    assert "put back to an earlier state or replaced" in refused.stderr
