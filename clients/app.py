@@ -80,6 +80,8 @@ def _train(site: Site, images: ImageSet, request: Request, store: Store, premise
 
 
 def _calibrate(site: Site, images: ImageSet, request: Request, store: Store, premises: Premises) -> Update:
+    if premises.limits is not None and premises.limits.epsilon:
+        raise LimitError("statistics are asked for, which no noise covers, and this site has an epsilon to spend")
     state = store.read(request.round + 1)  # after the training of this round
     return calibrate(site.trainer_of(request.client), images, request.shared, state)
 

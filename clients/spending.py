@@ -32,6 +32,11 @@ def spend(folder: Path, limits: Limits, site: Site, round: int, num_images: int)
     """
     mechanism = site.trainer.mechanism
     charge, guarantee = mechanism.charge_of(site.schedule, num_images), mechanism.guarantee(site.schedule)
+    void = guarantee is not None and guarantee.label.startswith(NOT_PRIVATE)
+    if limits.mechanisms and void:
+        raise LimitError(
+            f"privacy '{site.experiment.privacy.name}' as it is asked for hides nothing: no noise, or seeded"
+        )
     if charge is None or guarantee is None:
         if limits.epsilon:
             raise LimitError(
@@ -39,7 +44,7 @@ def spend(folder: Path, limits: Limits, site: Site, round: int, num_images: int)
                 f"{limits.epsilon:g} to spend; use 'record-level' or 'local'"
             )
         return
-    if guarantee.label.startswith(NOT_PRIVATE):
+    if void:
         charge = Charge(0.0, charge.rate, charge.times)
     ledger = Ledger(folder / LEDGER)
     if limits.epsilon:

@@ -95,8 +95,8 @@ def plan_of(site: Site, folder: RunFolder | None = None) -> Plan:
     evaluated = tuple(sorted(map(class_hash, site.evaluation_images.present_classes())))
     setting = Setting(site.num_clients, site.dataset.train.channels, evaluated)
     ledger = Ledger(folder.ledger) if folder and trainer.mechanism.unit else None
-    guarantee = trainer.mechanism.guarantee(site.schedule)
-    covered = f"{site.experiment.privacy.name}, {guarantee.label or guarantee.adversary}" if guarantee else ""
+    secure = "a mask" if site.experiment.federation.secure.on else ""
+    covered = trainer.mechanism.covered or secure
     manifest = Manifest(folder.manifest, covered) if folder else None
     return Plan(
         site.experiment, trainer.rule, layout, routes, calibrated, trainer, setting, trainer.mechanism, ledger,

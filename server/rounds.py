@@ -118,9 +118,12 @@ def run_round(
             error is in the message.
     """
     rule, federation = plan.rule, plan.experiment.federation
+    if plan.mechanism.fixed_denominator:  # who is drawn must not depend on who is there
+        clients.gather(range(len(clients.nodes)))
     seed = plan.mechanism.cohort_seed(plan.experiment.seed)
     cohort = standing.asked(cohort_of(plan.experiment, round, len(clients.nodes), seed), federation.accept)
-    clients.gather(cohort)
+    if not plan.mechanism.fixed_denominator:
+        clients.gather(cohort)
     write_down(plan, round, cohort)
     if federation.secure.on:
         return run_secure_round(clients, plan, round, cohort, shared, state, standing)

@@ -129,7 +129,9 @@ def row_of(name: str, cells: Sequence[Cell], out: Path) -> dict[str, Any]:
     scores = [summary["evaluation"]["trained"] for _, summary in done]
     row |= {score: _mean([one[score]["mean"] for one in scores if score in one]) for score in SCORES}
     privacy = done[0][1]["privacy"]
-    row |= {key: privacy.get(key) for key in ("unit", "adversary", "epsilon", "delta", "label")}
+    row |= {key: privacy.get(key) for key in ("unit", "adversary", "delta", "label")}
+    spent = [summary["privacy"].get("epsilon") for _, summary in done]
+    row["epsilon"] = None if None in spent else max(spent)
     row["seconds"] = _mean([summary["seconds"] for _, summary in done])
     row["bytes_up"] = _mean([_sent(out / cell.folder) for cell, _ in done])
     found = [findings for cell, _ in done if (findings := _findings(out / cell.folder))]

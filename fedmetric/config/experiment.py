@@ -293,6 +293,11 @@ class Experiment(Section):
                 "privacy.quantile adapts the clip norm to a count of the clients' moves, which federation.secure "
                 "hides; set it to 0"
             )
+        if options.get("canary_clients"):
+            raise ValueError(
+                "privacy.canary_clients are added by the server, and under federation.secure it adds nothing to the "
+                "sum; set it to 0"
+            )
         if options.get("population"):
             raise ValueError(
                 "privacy.population simulates the noise of more clients, and under federation.secure the clients that "

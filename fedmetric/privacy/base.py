@@ -26,6 +26,7 @@ class Guarantee:
         delta: probability of failure.
         label: "" for a guarantee; "NOT PRIVATE: why" or "extrapolated: to what" for a figure that is none.
         limits: what is not covered, in words.
+        replacing: whether neighbours differ by replacing a unit; else by one more or one less.
     """
 
     unit: str
@@ -34,6 +35,7 @@ class Guarantee:
     delta: float
     label: str = ""
     limits: str = ""
+    replacing: bool = False
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -62,6 +64,11 @@ class ClippedSteps:
     group_size: int
     seeded: bool
 
+    @property
+    def portion_size(self) -> float:
+        """The images whose gradient is clipped together, on average; public ones are not counted."""
+        return {"group": float(self.group_size), "batch": float(self.batch_size)}.get(self.clipping, 1.0)
+
 
 @dataclass(frozen=True)
 class Training:
@@ -74,6 +81,7 @@ class Training:
         rule: the federation rule.
         batch_statistics: whether the network, its heads included, has BatchNorm layers.
         decomposable: whether the loss is a mean over terms that see one image each.
+        labels: whether the loss learns from labels.
     """
 
     experiment: Experiment
@@ -82,6 +90,7 @@ class Training:
     rule: FederationRule
     batch_statistics: bool
     decomposable: bool
+    labels: bool = False
 
 
 class Mechanism:
@@ -96,6 +105,7 @@ class Mechanism:
         fixed_denominator: whether a round counts however many clients replied: whether it does must not depend on the
             data of any.
         needs_public: whether everybody must have public images.
+        covered: what an update is protected by when it leaves its client, in words; "" for nothing.
     """
 
     unit: ClassVar[str] = ""
@@ -103,6 +113,7 @@ class Mechanism:
     hides: ClassVar[bool] = False
     fixed_denominator: ClassVar[bool] = False
     needs_public: bool = False
+    covered: ClassVar[str] = ""
 
     def check(self, training: Training) -> None:
         """Refuse training whose guarantee would be void.
@@ -143,6 +154,10 @@ class Mechanism:
     def loudness(self, schedule: Schedule, parameters: int) -> float:
         """Return the expected norm of the noise on a round's mean over the clip norm, for so many shared numbers."""
         return 0.0
+
+    def clients_needed(self, loudness: float, cohort: int) -> int | None:
+        """Return the clients of a round that would bring the loudness to 1; None where they do not matter."""
+        return None
 
     def guarantee(self, schedule: Schedule) -> Guarantee | None:
         """Return what may be claimed; None for nothing."""

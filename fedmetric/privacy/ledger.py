@@ -5,12 +5,14 @@ a charge for nothing; a resumed run charges again, because what the first attemp
 epsilon of the ledger is never below the truth.
 
 Each line holds the sha256 of all lines before it. A line that was changed or dropped in the middle is found by the
-lines after it, a ledger that was put back to an earlier state by the checkpoints, which hold its head. Whoever puts
-back the whole folder of a run, ledger and checkpoints, is not found out.
+lines after it, a ledger that was put back to a state before the last checkpoint by that checkpoint, which holds its
+head. The chain guards against accidents: whoever rewrites all lines after the last checkpoint, or puts back the whole
+folder of a run, is not found out.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -59,6 +61,7 @@ class Ledger:
         """
         self.path = path
         self._entries = list(_read(path)) if path.exists() else []
+        self._size = path.stat().st_size if path.exists() else 0
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -72,13 +75,18 @@ class Ledger:
 
     def charge(self, round: int, charge: Charge, account: str = "") -> Entry:
         """Write a charge, flushed to the disk, and return its entry; only then may the release be made."""
-        body = {"round": round, "account": account, **asdict(charge)}
-        entry = Entry(round, account, charge, _head_after(self.head, body))
-        line = json.dumps({**body, "head": entry.head}) + "\n"
         with self.path.open("a", encoding="utf-8") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)  # let go when the file is closed
+            if stream.tell() != self._size:
+                self._entries = list(_read(self.path))  # another process has charged meanwhile
+            body = {"round": round, "account": account, **asdict(charge)}
+            entry = Entry(round, account, charge, _head_after(self.head, body))
+            line = json.dumps({**body, "head": entry.head}) + "\n"
+            stream.seek(0, os.SEEK_END)
             stream.write(line)
             stream.flush()
             os.fsync(stream.fileno())
+            self._size = stream.tell()
         if not self._entries:
             _flush_folder(self.path.parent)
         self._entries.append(entry)

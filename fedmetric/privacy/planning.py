@@ -72,17 +72,17 @@ def plan_privacy(mechanism: Mechanism, schedule: Schedule, parts: Mapping[str, i
         for done in rounds
     }
     units = schedule.num_clients if guarantee.unit == "client" else max(schedule.images, default=0)
-    advice = list(advise(parts, loudness, schedule)) if loudness > LOUD else []
+    advice = list(advise(mechanism, parts, loudness, schedule)) if loudness > LOUD else []
     return PrivacyPlan(
         guarantee, charge.noise, charge.rate, parameters, schedule.cohort, units, loudness, spent, advice
     )
 
 
-def advise(parts: Mapping[str, int], loudness: float, schedule: Schedule) -> Sequence[str]:
+def advise(mechanism: Mechanism, parts: Mapping[str, int], loudness: float, schedule: Schedule) -> Sequence[str]:
     """Say what would bring the noise down to the clip norm."""
     parameters = sum(parts.values())
-    wanted = math.ceil(schedule.cohort * loudness)
-    found = [f"{wanted:,} clients in a round in place of {schedule.cohort:,} would bring it to 1"]
+    wanted = mechanism.clients_needed(loudness, schedule.cohort)
+    found = [f"{wanted:,} clients in a round in place of {schedule.cohort:,} would bring it to 1"] if wanted else []
     names = list(parts)
     for first in range(1, len(names)):
         left = sum(parts[name] for name in names[first:])

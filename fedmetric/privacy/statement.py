@@ -14,18 +14,26 @@ from fedmetric.privacy.schedule import Schedule
 def statement_of(mechanism: Mechanism, schedule: Schedule, ledger: Ledger | None = None) -> dict[str, Any]:
     """Return the guarantee as plain values, with "planned" epsilon and, given a ledger, "epsilon" and "charges".
 
-    An epsilon is None where there is none: without noise, or where noise can be drawn again. Empty without a guarantee.
+    An epsilon is None where there is none, without noise or where noise can be drawn again, and where it is not known
+    here, because only the clients know how many images they have. Empty without a guarantee.
     """
     guarantee = mechanism.guarantee(schedule)
     if guarantee is None:
         return {}
     void = guarantee.label.startswith(NOT_PRIVATE)
     found: dict[str, Any] = guarantee.to_plain()
-    found["planned"] = None if void else _finite(epsilon_of(mechanism.planned(schedule), guarantee.delta))
+    planned = mechanism.planned(schedule)
+    found["planned"] = None if void or not planned else _finite(epsilon_of(planned, guarantee.delta))
+    known = bool(planned) or (ledger is not None and bool(ledger.entries))
+    if not known and not void:
+        found["label"] = ELSEWHERE
     if ledger is not None:
         found["charges"] = len(ledger.entries)
-        found["epsilon"] = None if void else _finite(ledger.epsilon(guarantee.delta))
+        found["epsilon"] = None if void or not known else _finite(ledger.epsilon(guarantee.delta))
     return found
+
+
+ELSEWHERE = "not counted here: every client keeps a ledger of its own"
 
 
 def _finite(epsilon: float) -> float | None:

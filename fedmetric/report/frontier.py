@@ -63,6 +63,7 @@ def draw_frontier(rows: Sequence[Row], place: Path, title: str) -> None:
     records = [row for row in done if row["unit"] == "record" and row["epsilon"] is not None]
     unbounded = [row for row in done if row not in bounded and row not in records]
     largest = max([row["epsilon"] for row in (*bounded, *records)], default=1.0)
+    least = min([row["epsilon"] for row in (*bounded, *records)], default=1.0)
     figure, panels = pyplot.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
     for panel, key, low, high, label in (
         (panels[0], "recall@1", None, None, "Recall@1 on unseen classes, percent"),
@@ -84,6 +85,8 @@ def draw_frontier(rows: Sequence[Row], place: Path, title: str) -> None:
                     textcoords="offset points",
                 )  # fmt: skip
         panel.set_xscale("log")
+        panel.set_xticks([10.0**power for power in range(-2, 7) if least / 3 < 10.0**power < largest * 4])
+        panel.minorticks_off()
         panel.set_xlabel("epsilon (right of the line: no bound)")
         panel.axvline(largest * 4, color="grey", linewidth=0.8, linestyle=":")
         panel.set_ylabel(label)

@@ -7,8 +7,10 @@ from typing import Any
 
 from rich.table import Table
 
-from fedmetric.privacy.ledger import Ledger
+from fedmetric.privacy.base import Mechanism
+from fedmetric.privacy.ledger import Ledger, LedgerError
 from fedmetric.privacy.manifest import read_manifest
+from fedmetric.privacy.schedule import Schedule
 from fedmetric.privacy.statement import statement_of
 from fedmetric.runs import RunFolder
 
@@ -66,7 +68,24 @@ def spending_of(run: RunFolder) -> dict[str, Any]:
     if not mechanism.unit:
         return {}
     clients = next((event["clients"] for event in run.events() if event["event"] == "start"), 1)
+    check_complete(run, mechanism, schedule_of(run.experiment, clients))
     return statement_of(mechanism, schedule_of(run.experiment, clients), Ledger(run.ledger))
+
+
+def check_complete(run: RunFolder, mechanism: Mechanism, schedule: Schedule) -> None:
+    """Refuse a ledger that lacks rounds which the run's log has.
+
+    Raises:
+        LedgerError: names the round.
+    """
+    done = max((event["round"] for event in run.events() if event["event"] == "round"), default=0)
+    paid = max((entry.round for entry in Ledger(run.ledger).entries), default=0)
+    kept_here = bool(mechanism.charges(schedule, [0])) or paid > 0
+    if kept_here and paid < done:
+        raise LedgerError(
+            f"{run.ledger}: charges end with round {paid}, and the run has done {done} rounds; the ledger was cut, or "
+            "put back to an earlier state"
+        )
 
 
 def departure_tables(found: Mapping[str, Any]) -> Iterator[Table]:

@@ -126,8 +126,9 @@ def local_update(
         state.own = embedder.arrays(kept_names(trainer))
         state.last_round = round
         metrics = {"loss": loss, "steps": float(now.steps), "batch_size": float(size), "images": float(len(images))}
-        metrics |= last_diagnostics(now, size)
-    if now.examples == 0:
+        if not trainer.mechanism.hides:
+            metrics |= last_diagnostics(now, size)
+    if now.examples == 0 and not trainer.mechanism.hides:
         raise FedmetricError("no batch of the client had images that the objective learns from; see its description")
     return trainer.mechanism.outgoing(Update(state.client, arrays, now.examples, uploads, metrics))
 
@@ -207,12 +208,14 @@ def train(trainer: Trainer, images: ImageSet, now: LocalRound, state: ClientStat
         trainer.rule.correct(now)
         optimiser.step()
         embedder.objective.after_step(embedder.backbone, round / max(1, experiment.federation.rounds))
+        if not math.isfinite(loss) and trainer.mechanism.hides:
+            break  # whether a client fails must not tell of its images; what it sends counts as no move
         if not math.isfinite(loss):
             raise FedmetricError(f"the loss is {loss} at step {now.steps + 1}; lower local.lr (now {now.lr:g})")
         total, now.steps = total + loss, now.steps + 1
     if keeps_moments:
         state.optimiser = moments(optimiser, now.parameters)
-    return total / now.steps
+    return total / max(1, now.steps)
 
 
 def gradients_of(trainer: Trainer, images: ImageSet, now: LocalRound) -> Iterator[Callable[[], float]]:

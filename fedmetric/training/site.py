@@ -228,6 +228,7 @@ class Site:
         training = Training(
             experiment, layout, travelling, rule,
             any(isinstance(layer, _BatchNorm) for layer in embedder.modules()), embedder.objective.decomposable,
+                embedder.objective.needs_labels,
         )  # fmt: skip
         if federation.secure.on:
             check_secure(training, self.schedule)

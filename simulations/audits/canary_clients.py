@@ -8,10 +8,11 @@ import numpy as np
 
 from fedmetric.errors import UsageError
 from fedmetric.federation.robust import trained
+from fedmetric.privacy.audit.broken import require_epsilon
 from fedmetric.privacy.audit.canary_clients import cosines, estimate, rate_bound
 from fedmetric.privacy.canaries import directions
 from fedmetric.simulations.audits.finding import Finding
-from fedmetric.simulations.audits.one_run import DELTA
+from fedmetric.simulations.audits.one_run import DELTA, SURE
 from fedmetric.simulations.audits.subject import Subject
 
 ABSENT = 1000
@@ -23,6 +24,7 @@ def canary_clients(subject: Subject) -> Iterator[Finding]:
 
     Raises:
         UsageError: the run had no canary clients.
+        BrokenGuaranteeError: the bound is above what the run claims.
     """
     count = subject.experiment.privacy.options().get("canary_clients", 0)
     if not count:
@@ -42,7 +44,10 @@ def canary_clients(subject: Subject) -> Iterator[Finding]:
         "canary clients", "trained", "epsilon ~", found.epsilon, chance=0.0, n=count,
         note=f"an estimate and no bound, delta {delta:g}{said}",
     )  # fmt: skip
-    bound = rate_bound(inside, outside, 2 / np.sqrt(len(step)), delta)
+    threshold = 2 / np.sqrt(len(step))
+    if claimed is not None and not subject.spending["label"]:
+        require_epsilon("canary clients", rate_bound(inside, outside, threshold, delta, SURE), claimed)
+    bound = rate_bound(inside, outside, threshold, delta)
     perfect = rate_bound(np.ones(count), np.zeros(ABSENT), 0.5, delta)
     yield Finding(
         "canary clients", "trained", "epsilon >=", bound, chance=0.0, ceiling=perfect, n=count,

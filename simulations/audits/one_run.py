@@ -1,13 +1,15 @@
 """A lower bound on epsilon from one run: the images that were set aside are its canaries, each in or out by a coin.
 
-The relation is that of records: one image more or less. A claim about clients covers it too, at twice the epsilon: a
-client with one image more is another client, one taken out and one put in. A bound above what is covered means that the
-privacy code is broken.
+The relation is that of records: one image more or less. A claim about clients covers it too. Where neighbours differ by
+one client more or less, a client with one image more is one taken out and one put in: twice the epsilon at
+(1 + e^epsilon) times the delta. A bound above what is covered means that the privacy code is broken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -45,8 +47,16 @@ def one_run(subject: Subject) -> Iterator[Finding]:
     bound = epsilon_lower_bound(count, guesses, right, delta)
     note = f"{right} of {guesses} guesses right, delta {delta:g}"
     if claimed is not None:
-        covered = claimed * (2.0 if subject.spending["unit"] == "client" else 1.0)
-        note += f"; at most {covered:.3g} is claimed"
-        if not subject.spending["label"]:
-            require_epsilon("one-run audit", epsilon_lower_bound(count, guesses, right, delta, SURE), covered)
+        covered, at = covered_of_a_record(subject.spending)
+        note += f"; at most {covered:.3g} is claimed at delta {at:.3g}"
+        if not subject.spending["label"] and at < 1:
+            require_epsilon("one-run audit", epsilon_lower_bound(count, guesses, right, at, SURE), covered)
     yield Finding("one run", "trained", "epsilon >=", bound, None, None, 0.0, ceiling(count, delta), count, note)
+
+
+def covered_of_a_record(claim: Mapping[str, Any]) -> tuple[float, float]:
+    """Return epsilon and delta of one image more or less that a claim covers."""
+    epsilon, delta = float(claim["epsilon"]), float(claim["delta"])
+    if claim["unit"] == "client" and not claim["replacing"]:
+        return 2 * epsilon, (1 + math.exp(min(epsilon, 700.0))) * delta
+    return epsilon, delta

@@ -48,7 +48,7 @@ def test_a_report_adds_up_what_left_and_what_it_cost(command: Command, run: Path
 
     assert names == list(Site(tiny(*PRIVATE)).trainer.routes.up)
     assert [row["name"] for row in kind["rows"] if row["kind"] == "metric"] == ["num-examples"]
-    assert kind["covered"].startswith("client-level")
+    assert kind["covered"] == "nothing yet: the server clips it and adds noise to the mean"
     assert left["bytes"] == 6 * sum(row["bytes"] for row in kind["rows"])
     assert found["privacy"]["charges"] == 2
     text = command("privacy", "report", str(run)).out
@@ -125,3 +125,13 @@ def test_a_study_is_resumed_and_draws_one_page(
 def test_the_group_is_part_of_the_command_line() -> None:
     names = {command.name for command in privacy_commands.app.registered_commands}
     assert names == {"report", "plan", "audit", "study"}
+
+
+def test_a_ledger_that_lacks_rounds_is_not_reported_as_thrift(command: Command, run: Path) -> None:
+    ledger = run / "ledger.jsonl"
+    whole = ledger.read_text()
+    for text in ("", whole.splitlines(keepends=True)[0]):
+        ledger.write_text(text)
+        answer = command("privacy", "report", str(run))
+        assert answer.code == 1
+        assert "the run has done 2 rounds; the ledger was cut, or put back" in answer.err

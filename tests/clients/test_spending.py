@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from fedmetric.errors import UsageError
 from fedmetric.privacy.accounting import Charge, epsilon_of
 from fedmetric.privacy.ledger import Ledger
 from fedmetric.training.apart import OwnFolder
-from fedmetric.wire import unpack_update
+from fedmetric.wire import read_failure, unpack_update
 from tiny import tiny
 
 pytest.importorskip("opacus", reason="the extra 'dp' is not installed")
@@ -90,3 +91,23 @@ def test_a_site_may_insist_on_a_mechanism() -> None:
 def test_an_epsilon_that_is_none_is_refused(value: object) -> None:
     with pytest.raises(UsageError, match=r"limits\.epsilon = .* must be a number above 0"):
         Limits.read({"epsilon": value})
+
+
+@pytest.mark.parametrize("option", ["privacy.noise=0", "privacy.seeded=true"])
+def test_a_site_that_insists_on_a_mechanism_refuses_it_without_effect(
+    option: str, folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(LimitError, match="as it is asked for hides nothing: no noise, or seeded"):
+        spend(tmp_path, Limits(mechanisms=("record-level",)), site_of(folder, tiny(*RECORD, option)), 1, 24)
+
+
+def test_statistics_do_not_leave_a_site_with_an_epsilon(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fedmetric.clients import premises
+
+    monkeypatch.setattr(premises, "Limits", lambda: Limits(epsilon=0.01))
+    request = replace(asking(tiny("federation.norm=recalibrate")), task="calibrate")
+    reply = answer(request, {"data-path": str(folder), "state-dir": str(tmp_path / "state")})
+    failure = read_failure(reply.error, 1, 0)
+    assert "statistics are asked for, which no noise covers" in str(failure)

@@ -20,8 +20,9 @@ from fedmetric.privacy.base import ClippedSteps
 from fedmetric.privacy.ledger import Ledger
 from fedmetric.privacy.mechanisms.record_level import SENSITIVITY, RecordLevel
 from fedmetric.privacy.schedule import Schedule
+from fedmetric.privacy.statement import sentence_of, statement_of
 from fedmetric.simulations.launch import start_run
-from fedmetric.training.private_steps import noisy_sum, portions
+from fedmetric.training.private_steps import batch_of, noisy_sum, portions
 from fedmetric.training.site import Site
 from tiny import tiny
 
@@ -41,6 +42,10 @@ SCHEDULE = Schedule(num_clients=3, cohort=3, rounds=4, batch_size=8, epochs=2, i
         (("privacy=record-level", "objective=arcface", "federation.norm=average"), "federation.norm to 'group_norm'"),
         ((*CONTRASTIVE, "objective=moco", "privacy.clipping=group"), "'moco' remembers images from one step to"),
         ((*CONTRASTIVE, "privacy.clipping=public"), "set public_classes above 0"),
+        (
+            (*CONTRASTIVE, "privacy.clipping=public", "public_classes=0.3", "objective=supcon"),
+            "has no labels for public images, and objective 'supcon' learns from labels",
+        ),
         ((*PRIVATE, "local.class_weights=inverse"), "local.class_weights = 'inverse' looks at more than one image"),
         ((*PRIVATE, "local.proxy_init=mean"), "local.proxy_init = 'mean' looks at more than one image"),
         ((*PRIVATE, "local.spread_out=0.1"), "local.spread_out = 0.1 looks at more than one image"),
@@ -79,7 +84,7 @@ def sum_of(network: Embedder, batches: Sequence[Batch], steps: ClippedSteps, see
         assert now.batch is not None
         return network.loss(now.batch)
 
-    noisy_sum(now, iter(batches), loss, steps, 1.0, torch.Generator().manual_seed(seed))
+    noisy_sum(now, [(batch, 0) for batch in batches], loss, steps, 1.0, np.random.default_rng(seed))
     return torch.cat([value.grad.flatten() for value in parameters.values() if value.grad is not None])
 
 
@@ -114,7 +119,7 @@ def largest_move(clipping: str, network: Embedder, labelled: bool, trials: int =
             rows: np.ndarray, records: Tensor = records, labels: Tensor = labels, trial: int = trial
         ) -> Tensor:
             made = portions(rows, 8, steps, np.random.default_rng(trial))
-            batches = [views_of(records, chosen.tolist(), labels if labelled else None) for chosen in made]
+            batches = [views_of(records, part.rows.tolist(), labels if labelled else None) for part in made]
             if clipping == "public":
                 beside = (public, public.roll(1, dims=-1))
                 batches = [Batch(tuple(torch.cat(pair) for pair in zip(b.views, beside, strict=True))) for b in batches]
@@ -209,9 +214,50 @@ def test_one_record_more_changes_no_other_records_group() -> None:
     steps = steps_of("group")
     whole = portions(np.arange(8), 8, steps, np.random.default_rng(1))
     rest = portions(np.delete(np.arange(8), 3), 8, steps, np.random.default_rng(1))
-    strip = [tuple(row for row in group if row != 3) for group in whole]
-    assert [group for group in strip if group] == [tuple(group) for group in rest]
-    assert sorted(row for group in whole for row in group) == list(range(8))
+    strip = [(tuple(row for row in part.rows if row != 3), part.seed) for part in whole]
+    assert [part for part in strip if part[0]] == [(tuple(part.rows), part.seed) for part in rest]
+    assert sorted(row for part in whole for row in part.rows) == list(range(8))
+
+
+@pytest.mark.parametrize(("clipping", "objective"), [("record", "arcface"), ("public", "simclr"), ("group", "vicreg"),
+                                                     ("group", "simclr"), ("batch", "simclr")])  # fmt: skip
+def test_views_and_dropout_of_an_image_do_not_depend_on_the_other_images(clipping: str, objective: str) -> None:
+    """The whole way of a step: real augmentation, one image taken away, the same randomness for all others."""
+    site = Site(
+        tiny(*CONTRASTIVE, f"objective={objective}", f"privacy.clipping={clipping}", "public_classes=0.3",
+             "partition.clients=6")
+    )  # fmt: skip
+    trainer, images = site.trainer_of(0), site.images_of(0)
+    network, steps = trainer.embedder.train(), steps_of(clipping, clip=0.1, batch_size=16)
+    parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
+    now = LocalRound(network, {}, parameters=parameters)
+
+    def loss() -> Tensor:
+        assert now.batch is not None
+        return network.loss(now.batch)
+
+    def sum_over(rows: np.ndarray, trial: int) -> Tensor:
+        made = portions(rows, len(images), steps, np.random.default_rng(trial))
+        batches = [(batch_of(trainer, images, part, steps), part.seed) for part in made]
+        noisy_sum(now, batches, loss, steps, 1.0, np.random.default_rng(0))
+        return torch.cat([value.grad.flatten() for value in parameters.values() if value.grad is not None])
+
+    for trial in range(3):
+        rows = np.arange(12)
+        moved = float((sum_over(rows, trial) - sum_over(rows[1:], trial)).norm()) / steps.clip
+        assert 0.0 < moved <= SENSITIVITY[clipping] * (1 + 1e-4)
+
+
+def test_the_noise_of_a_step_cannot_be_drawn_again_from_a_seed_of_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's CPU generators take 32 bits of a seed; the noise takes 256 from the operating system."""
+    from fedmetric.privacy import randomness
+
+    asked: list[int] = []
+    real = randomness.secrets.randbits
+    monkeypatch.setattr(randomness.secrets, "randbits", lambda bits: asked.append(bits) or real(bits))
+    first, again = (randomness.private_generator(1, False, "noise").normal(size=4) for _ in range(2))
+    assert asked == [256, 256]
+    assert not np.array_equal(first, again)
 
 
 @pytest.mark.parametrize("clipping", ["record", "public", "group", "batch"])
@@ -221,7 +267,9 @@ def test_every_client_pays_for_its_own_rate_steps_and_sensitivity(clipping: str)
     noise = 2.0 / SENSITIVITY[clipping]
     expected = {"0": Charge(noise, 1.0, 2), "1": Charge(noise, 0.2, 10), "2": Charge(noise, 0.08, 24)}
     assert mechanism.charges(SCHEDULE, [0, 1, 2]) == expected
-    assert mechanism.planned(SCHEDULE) == (Charge(noise, 1.0, 8),)
+    whole = [Charge(charge.noise, charge.rate, 4 * charge.times) for charge in expected.values()]
+    (planned,) = mechanism.planned(SCHEDULE)
+    assert epsilon_of([planned], 1e-5) == max(epsilon_of([charge], 1e-5) for charge in whole)
 
 
 @pytest.mark.parametrize("clipping", ["record", "group"])
@@ -234,9 +282,26 @@ def test_clients_of_all_sizes_end_at_the_epsilon_that_is_wanted(clipping: str) -
     assert len({mechanism.noise_of(SCHEDULE, images) for images in SCHEDULE.images}) == 3
 
 
-def test_a_site_that_knows_only_its_own_images_is_not_charged_by_the_server() -> None:
+def test_what_only_the_clients_know_is_not_called_nothing(tmp_path: Path) -> None:
+    """A server that does not know how many images a site has must not claim that nothing is spent."""
     apart = Schedule(num_clients=3, cohort=3, rounds=4, batch_size=8, epochs=2)
     assert RecordLevel().charges(apart, [0, 1, 2]) == {}
+    found = statement_of(RecordLevel(), apart, Ledger(tmp_path / "ledger.jsonl"))
+    assert (found["epsilon"], found["planned"]) == (None, None)
+    assert sentence_of(found) == "privacy: not counted here: every client keeps a ledger of its own"
+
+
+def test_the_client_that_pays_most_need_not_be_the_smallest() -> None:
+    """63 images in batches of 32 are one step of a round, 64 are two."""
+    schedule = Schedule(num_clients=2, cohort=2, rounds=50, batch_size=32, epochs=1, images=(63, 64, 0))
+    assert RecordLevel().planned(schedule) == (Charge(1.0, 0.5, 100),)
+    assert list(RecordLevel().charges(schedule, [0, 1, 2])) == ["0", "1"]
+
+
+def test_a_step_of_groups_or_of_one_batch_is_as_loud_as_its_few_portions_make_it() -> None:
+    schedule = Schedule(num_clients=1, cohort=1, rounds=1, batch_size=64, epochs=1, images=(128,))
+    loud = {name: RecordLevel(clipping=name).loudness(schedule, 10_000) for name in ("record", "group", "batch")}
+    assert loud == {"record": 100 / 64, "group": 100 / 16, "batch": 100.0}
 
 
 def run(folder: Path, *overrides: str) -> tuple[str, Ledger]:

@@ -55,6 +55,7 @@ class ClientLevel(Mechanism):
     poisson = True
     hides = True
     fixed_denominator = True
+    covered = "nothing yet: the server clips it and adds noise to the mean"
 
     def __init__(
         self,
@@ -135,7 +136,9 @@ class ClientLevel(Mechanism):
             "federations that differ by one client with all its images",
             self.delta,
             label,
-            "the run's log, which holds counts of replies and errors, is the server's and is not covered",
+            "the run's folder but for the model is the server's: its log, manifest and checkpoints tell who took part; "
+            "class hashes beside the model, weights that training started from, and what several runs on the same "
+            "images spend together are not covered",
         )
 
     def settled(self, schedule: Schedule) -> Mapping[str, Any]:
@@ -143,6 +146,10 @@ class ClientLevel(Mechanism):
         if not self.target_epsilon:
             return {}
         return {"noise": noise_for(self.target_epsilon, self.delta, schedule.rate, max(1, schedule.rounds))}
+
+    def clients_needed(self, loudness: float, cohort: int) -> int:
+        """See `Mechanism.clients_needed`."""
+        return math.ceil(cohort * loudness)
 
     def dilution(self, schedule: Schedule) -> float:
         """Return what the noise on a sum is multiplied by to be that of a larger population on the mean; 1 without."""

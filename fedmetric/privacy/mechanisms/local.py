@@ -26,7 +26,7 @@ from fedmetric.privacy.base import NOT_PRIVATE, Guarantee, Mechanism, Training
 from fedmetric.privacy.clipping import clipped, move_of, noise_like
 from fedmetric.privacy.randomness import private_generator
 from fedmetric.privacy.schedule import Schedule
-from fedmetric.privacy.sharing import check_only_parameters_leave
+from fedmetric.privacy.sharing import check_only_parameters_leave, check_starts_from_the_server
 from fedmetric.privacy.wrapping import WrappingRule, check_plain_mean
 from fedmetric.registry import mechanisms
 
@@ -37,6 +37,7 @@ class Local(Mechanism):
 
     unit = "client"
     hides = True
+    covered = "its own noise"
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Local(Mechanism):
         """Refuse rules that would learn from more than the mean; see `Mechanism.check`."""
         check_plain_mean(training.rule, training.experiment.federation.rule.name, "local")
         check_only_parameters_leave(training, "local")
+        check_starts_from_the_server(training, "local")
 
     def around(self, rule: FederationRule, schedule: Schedule) -> FederationRule:
         """Add noise where updates leave; see `Mechanism.around`."""
@@ -85,6 +87,10 @@ class Local(Mechanism):
         """Return 2 z sqrt(d / m); see `Mechanism.loudness`."""
         return 2 * self.noise * math.sqrt(parameters / schedule.cohort)
 
+    def clients_needed(self, loudness: float, cohort: int) -> int:
+        """See `Mechanism.clients_needed`."""
+        return math.ceil(cohort * loudness**2)
+
     def guarantee(self, schedule: Schedule) -> Guarantee:
         """See `Mechanism.guarantee`."""
         label = f"{NOT_PRIVATE}: no noise" if self.noise == 0 else ""
@@ -96,7 +102,9 @@ class Local(Mechanism):
             "all images of one client replaced by others",
             self.delta,
             label,
-            "that a client takes part, when, and how fast it answers is not hidden",
+            "that a client takes part, when, and how fast it answers is not hidden; nor what several runs on the same "
+            "images spend together",
+            replacing=True,
         )
 
     def settled(self, schedule: Schedule) -> Mapping[str, Any]:
@@ -121,13 +129,16 @@ class NoisyUpload(WrappingRule):
         self.mechanism, self._seed = mechanism, seed
 
     def send(self, before: Arrays, after: Arrays, now: LocalRound) -> tuple[Arrays, Arrays]:
-        """Return the weights before training plus a clipped move and noise; see `FederationRule.send`.
+        """Return the server's weights plus a clipped move and noise; see `FederationRule.send`.
 
-        Tensors that are not trained leave as they came.
+        The move is counted from what the server sent, which it knows. Tensors that are not trained leave as they came;
+        a move that is not finite counts as none, so that no client fails because of what its images are.
         """
         sent, extra = self.inner.send(before, after, now)
         names = trained(self.layout, sent)
-        move = clipped(move_of(before, sent, names), self.mechanism.clip)
+        before = {name: before[name] for name in sent} | {n: now.received[n].cpu().numpy() for n in names}
+        finite = all(np.isfinite(sent[name]).all() for name in names)
+        move = clipped(move_of(before, sent if finite else before, names), self.mechanism.clip)
         generator = private_generator(
             self._seed, self.mechanism.seeded, "noise of an upload", round=now.round, client=now.client
         )

@@ -30,7 +30,7 @@ from typing import Any, Literal
 from fedmetric.errors import ConfigError
 from fedmetric.federation.base import FederationRule
 from fedmetric.options import Count, NonNegative, OpenFraction, Positive
-from fedmetric.privacy.accounting import Charge, noise_for
+from fedmetric.privacy.accounting import Charge, noise_for, renyi_epsilon_of
 from fedmetric.privacy.base import NOT_PRIVATE, ClippedSteps, Guarantee, Mechanism, Training
 from fedmetric.privacy.schedule import Schedule
 from fedmetric.privacy.sharing import check_only_parameters_leave
@@ -47,6 +47,7 @@ class RecordLevel(Mechanism):
 
     unit = "record"
     hides = True
+    covered = "noise in every step"
 
     def __init__(
         self,
@@ -92,6 +93,11 @@ class RecordLevel(Mechanism):
                 "images of a batch, so removing one image changes the gradients of all others and the guarantee would "
                 "be void; use a proxy loss such as proxy-nca or arcface, set privacy.clipping to 'group', 'batch' or "
                 "'public', or use privacy 'client-level'"
+            )
+        if self.clipping == "public" and training.labels:
+            raise ConfigError(
+                f"privacy.clipping = 'public' has no labels for public images, and objective "
+                f"'{experiment.objective.name}' learns from labels; use another objective, or clipping by record"
             )
         if self.clipping == "public" and not experiment.public_classes:
             raise ConfigError(
@@ -160,17 +166,21 @@ class RecordLevel(Mechanism):
         """Charge each client whose images are known here; others keep ledgers of their own."""
         if not schedule.images:
             return {}
-        return {str(client): self.charge_of(schedule, schedule.images[client]) for client in cohort}
+        known = {client: schedule.images[client] for client in cohort}
+        return {str(client): self.charge_of(schedule, images) for client, images in known.items() if images}
 
     def planned(self, schedule: Schedule) -> Sequence[Charge]:
-        """Return the charges of the client with the fewest images, who pays most for each step."""
-        charge = self.charge_of(schedule, min(schedule.images, default=schedule.batch_size))
-        return (Charge(charge.noise, charge.rate, charge.times * schedule.rounds),)
+        """Return the charges of the client that pays most; none where the clients' images are not known here."""
+        charges = [self.charge_of(schedule, images) for images in sorted(set(schedule.images)) if images]
+        whole = [Charge(charge.noise, charge.rate, charge.times * schedule.rounds) for charge in charges]
+        worst = max(whole, key=lambda charge: renyi_epsilon_of([charge], self.delta), default=None)
+        return () if worst is None else (worst,)
 
     def loudness(self, schedule: Schedule, parameters: int) -> float:
-        """Return z sqrt(d) / B for one step; see `Mechanism.loudness`."""
-        noise = self.noise_of(schedule, min(schedule.images, default=schedule.batch_size))
-        return noise * math.sqrt(parameters) / schedule.batch_size
+        """Return z sqrt(d) over the portions of a step; see `Mechanism.loudness`."""
+        images = min((count for count in schedule.images if count), default=schedule.batch_size)
+        steps = self.steps(schedule, images)
+        return steps.noise * math.sqrt(parameters) * steps.portion_size / steps.batch_size
 
     def guarantee(self, schedule: Schedule) -> Guarantee:
         """See `Mechanism.guarantee`."""
@@ -180,11 +190,12 @@ class RecordLevel(Mechanism):
         return Guarantee(
             "record",
             "the server, and whoever sees what it sees",
-            "a client's images with one more or one less, its label and all its views with it",
+            "the contribution of one image of a client, with its label and all its views, there or left out",
             self.delta,
             label,
-            "that a client takes part, and how many images it has, is not hidden; several images of one person are "
-            "several records",
+            "how many images and which classes a client has is taken as known, that it takes part and how fast it "
+            "answers is not hidden; several images of one person are several records; what several runs on the same "
+            "images spend together is not counted here",
         )
 
 

@@ -45,6 +45,7 @@ class DistributedNoise(ClientLevel):
     """
 
     threshold = 0
+    covered = "a mask, and noise in shares"
 
     def around(self, rule: FederationRule, schedule: Schedule) -> FederationRule:
         """Return the rule: what it is given comes out of the secure aggregation; see `Mechanism.around`."""
