@@ -99,7 +99,15 @@ def test_the_guides_objective_would_be_found_by_the_registry(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "docs/architecture.md", "docs/results.md", "docs/evaluation.md", "CONTRIBUTING.md"]
+    "document",
+    [
+        "README.md",
+        "docs/architecture.md",
+        "docs/results.md",
+        "docs/evaluation.md",
+        "docs/privacy.md",
+        "CONTRIBUTING.md",
+    ],
 )
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     assert "@@" not in (ROOT / document).read_text(encoding="utf-8"), "a figure is missing"

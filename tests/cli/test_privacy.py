@@ -96,7 +96,7 @@ def test_a_plan_of_nothing_is_refused(command: Command, tmp_path: Path) -> None:
 def test_a_study_is_resumed_and_draws_one_page(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Four settings of a tiny federation; the attack is shortened, so its figures are not looked at."""
+    """Five settings of a tiny federation; the attack is shortened, so its figures are not looked at."""
     from fedmetric.simulations.audits import membership
 
     for name, value in (("PASSES", 2), ("SHADOW_PASSES", 1)):
@@ -104,20 +104,21 @@ def test_a_study_is_resumed_and_draws_one_page(
     out = tmp_path / "study"
     small = (*SMALL, "objective=arcface", "federation.rounds=1")
     words = (
-        "privacy", "study", written(tmp_path, *small), "--out", str(out), "--noise", "3", "--jobs", "1", "--no-secure",
+        "privacy", "study", written(tmp_path, *small), "--out", str(out), "--noise", "3", "--jobs", "1",
     )  # fmt: skip
     answer = command(*words, "--json")
     assert answer.code == 0, answer.err
     rows = {row["setting"]: row for row in json.loads(answer.out)}
-    assert list(rows) == ["none", "clip only", "z=3", "record-level z=1"]
+    assert list(rows) == ["none", "clip only", "z=3", "record-level z=1", "secure aggregation"]
     assert all(row["runs"] == 1 and row["recall@1"] > 0 and row["bytes_up"] > 0 for row in rows.values())
     assert rows["none"]["unit"] is None
+    assert rows["secure aggregation"]["unit"] is None
     assert rows["clip only"]["label"] == "NOT PRIVATE: no noise"
     assert rows["z=3"]["epsilon"] == pytest.approx(epsilon_of([Charge(3.0)], 1e-5))
     assert rows["record-level z=1"]["unit"] == "record"
     assert (out / "frontier.png").read_bytes()[:4] == b"\x89PNG"
     again = command(*words)
-    assert "4 cells, 0 to run" in again.err
+    assert "5 cells, 0 to run" in again.err
     assert "attacking" not in again.err
     assert again.out.splitlines()[0].startswith("| setting | Recall@1 |")
 
