@@ -168,12 +168,13 @@ def serve(
             outcome = run_round(clients, plan, round, done.shared, done.state, done.standing)
             memories = keeper.snapshot() if keeper else {}
             seconds = time.monotonic() - began
-            done = Checkpoint(
+            now = Checkpoint(
                 round, outcome.shared, outcome.state, memories, start.fingerprint, judge.class_hashes, seconds,
                 outcome.standing, plan.ledger.head if plan.ledger else "",
             )  # fmt: skip
-            diagnostics = {} if trainer.rule.personal else judge.inspect(done.shared)
+            diagnostics = {} if trainer.rule.personal else judge.inspect(now.shared)
             emit(round_event(experiment, round, outcome, diagnostics, time.monotonic() - entered))
+            done = now  # a round whose line a signal kept from being written is done again
             between = is_due(round, experiment.evaluation.every) and round < experiment.federation.rounds
             if between and not trainer.rule.personal:
                 emit(evaluation_event(round, *judge.measure(done.shared, full=False)))
