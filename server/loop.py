@@ -18,6 +18,7 @@ from fedmetric.federation.base import Memory
 from fedmetric.federation.norms import NORM_POLICIES
 from fedmetric.privacy.ledger import Ledger
 from fedmetric.privacy.manifest import Manifest
+from fedmetric.privacy.planning import DEAFENING
 from fedmetric.privacy.statement import statement_of
 from fedmetric.runs import RunFolder
 from fedmetric.server.alarm import CollapseAlarm
@@ -29,6 +30,7 @@ from fedmetric.server.judge import Judge, mean_of_clients
 from fedmetric.server.rounds import Plan, run_round
 from fedmetric.training.calibrate import calibrated_names
 from fedmetric.training.local_update import Trainer, kept_names
+from fedmetric.training.private import shared_parts
 from fedmetric.training.site import Site
 from fedmetric.wire import Setting
 
@@ -159,6 +161,10 @@ def serve(
 
     if promise := statement_of(trainer.mechanism, site.schedule):
         emit({"event": "privacy", "round": start.round, **promise})
+        loudness = trainer.mechanism.loudness(site.schedule, sum(shared_parts(trainer.embedder, plan.routes).values()))
+        if loudness > DEAFENING:
+            text = f"noise of {loudness:.3g} times the clip norm drowns every step; see 'fedmetric privacy plan'"
+            emit({"event": "warning", "round": start.round, "text": text})
 
     alarm = CollapseAlarm(judge.untrained)
     done, saved = start, start.round

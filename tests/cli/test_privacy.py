@@ -35,6 +35,7 @@ def run(command: Command, tmp_path: Path) -> Path:
     assert f"privacy: ({spent:.3g}, 1e-05)-differential, unit client" in answer.out
     assert "planned over all rounds" in answer.err
     assert "loss" not in answer.err
+    assert "times the clip norm drowns every step; see 'fedmetric privacy plan'" in answer.err
     return tmp_path / "run"
 
 

@@ -169,7 +169,10 @@ def test_of_other_data_sets_the_server_evaluates_what_they_hold_out(small: Small
     [
         ("validation_classes=0.25", "validation_classes = 0.25 takes from the training images"),
         ("validation_folds=3", "validation_folds = 3 takes from the training images"),
-        ("public_classes=0.5", "public_classes = 0.5 takes from the training images, and those lie at the clients; set it to 0"),
+        (
+            "public_classes=0.5",
+            "public_classes = 0.5 takes from the training images, and those lie at the clients; set it to 0",
+        ),
     ],
 )
 def test_what_takes_classes_from_the_training_images_is_refused_at_both_ends(
