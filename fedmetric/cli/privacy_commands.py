@@ -150,9 +150,12 @@ def audit(
     if as_json:
         print_json([finding.to_plain() for finding in found])
         return
-    from fedmetric.report.audit import audit_table
+    from fedmetric.report.audit import audit_notes, audit_table
 
-    console().print(audit_table([finding.to_plain() for finding in found]))
+    plain = [finding.to_plain() for finding in found]
+    console().print(audit_table(plain))
+    for note in audit_notes(plain):
+        print(wrapped(note))
     print(f"written to {folder / AUDIT}")
 
 

@@ -69,7 +69,7 @@ def membership(subject: Subject) -> Iterator[Finding]:
         return calibrated_similarity(subject.model.embed, [shadow.embed], images, views, VIEWS, generator())
 
     note = f"shadow: {SHADOW_PASSES} passes over {len(shadow_rows)} other images"
-    yield from findings_of(Attack.of("trained, calibrated", calibrated(inside), calibrated(outside)), note)
+    yield from findings_of(Attack.of("calibrated", calibrated(inside), calibrated(outside)), note)
 
 
 def findings_of(attack: Attack, note: str) -> Iterator[Finding]:

@@ -48,7 +48,7 @@ def one_run(subject: Subject) -> Iterator[Finding]:
     note = f"{right} of {guesses} guesses right, delta {delta:g}"
     if claimed is not None:
         covered, at = covered_of_a_record(subject.spending)
-        note += f"; at most {covered:.3g} is claimed at delta {at:.3g}"
+        note += f"; at most {covered:.3g} is claimed at delta {at:.3g}" if at < 1 else "; of images nothing is claimed"
         if not subject.spending["label"] and at < 1:
             require_epsilon("one-run audit", epsilon_lower_bound(count, guesses, right, at, SURE), covered)
     yield Finding("one run", "trained", "epsilon >=", bound, None, None, 0.0, ceiling(count, delta), count, note)
