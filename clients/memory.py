@@ -7,7 +7,6 @@ It is not sent; see `fedmetric.federation.memory` for what a rule may derive fro
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +16,7 @@ from safetensors.numpy import save
 
 from fedmetric.arrays import Arrays, load_arrays, save_arrays
 from fedmetric.deployment.private_files import write_private
+from fedmetric.durable import flush
 from fedmetric.errors import FedmetricError
 from fedmetric.federation.memory import ClientState
 from fedmetric.wire import pack_arrays, unpack_arrays
@@ -116,8 +116,7 @@ class DiskStore:
         place = self._folder / f"round-{state.last_round:08d}.safetensors"
         temporary = place.with_suffix(".writing")
         save_arrays(temporary, state.to_arrays())
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
+        flush(temporary)
         temporary.replace(place)
         files = self._files()
         from_the_future = [number for number in files if number > state.last_round]  # the server went back

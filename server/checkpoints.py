@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedmetric.arrays import Arrays, load_arrays, save_arrays, sha256_of
+from fedmetric.durable import flush
 from fedmetric.errors import FedmetricError
 from fedmetric.federation.base import Memory, State
 from fedmetric.server.standing import NO_STANDING, Standing
@@ -68,10 +68,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     }
     (temporary / META).write_text(json.dumps(meta), encoding="utf-8")
     for path in temporary.rglob("*"):
-        _flush(path)
+        flush(path)
     shutil.rmtree(place, ignore_errors=True)
     temporary.rename(place)
-    _flush(folder)
+    flush(folder)
     for old in checkpoint_folders(folder)[:-KEPT]:
         shutil.rmtree(old)
     return place
@@ -126,11 +126,3 @@ def latest_checkpoint(folder: Path) -> tuple[Checkpoint, list[str]]:
         except FedmetricError as error:
             problems.append(str(error))
     raise FedmetricError("\n".join([f"{folder}: no checkpoint to resume from", *problems]))
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -192,9 +192,8 @@ def run_secure_round(
     names = trained(plan.layout, {name: shared[name] for name in plan.routes.down})
     divisor = plan.schedule.cohort if fixed and plan.schedule else survivors
     with one_thread():
-        total = rule.begin(shared, state)
-        rule.fold(total, Update(-1, {**shared, **mean_of(shared, names, asked.total, divisor)}, 1))
-        state, new = rule.finish(state, shared, total)
+        mean = Update(-1, {**shared, **mean_of(shared, names, asked.total, divisor)}, 1)
+        state, new = rule.aggregate(state, shared, [mean])
     return replace(outcome, shared=new, state=state, figures=rule.figures(state))
 
 

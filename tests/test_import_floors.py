@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "fedmetric.errors": 0, "fedmetric.seeds": 0, "fedmetric.options": 0, "fedmetric.registry": 0, "fedmetric.arrays": 0,
-    "fedmetric.layout": 0, "fedmetric.components": 0,
+    "fedmetric.layout": 0, "fedmetric.components": 0, "fedmetric.durable": 0,
     "fedmetric.config": 0,
     "fedmetric.models": 1, "fedmetric.objectives": 1, "fedmetric.data": 1, "fedmetric.views": 1,
     "fedmetric.sampling": 1, "fedmetric.distances": 1, "fedmetric.miners": 1, "fedmetric.networks": 1,

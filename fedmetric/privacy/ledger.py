@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fedmetric.durable import flush
 from fedmetric.errors import FedmetricError
 from fedmetric.privacy.accounting import Charge, epsilon_of
 
@@ -88,7 +89,7 @@ class Ledger:
             os.fsync(stream.fileno())
             self._size = stream.tell()
         if not self._entries:
-            _flush_folder(self.path.parent)
+            flush(self.path.parent)
         self._entries.append(entry)
         return entry
 
@@ -144,11 +145,3 @@ def _read(path: Path) -> Iterator[Entry]:
 
 def _head_after(head: str, body: dict[str, object]) -> str:
     return hashlib.sha256((head + json.dumps(body, sort_keys=True)).encode()).hexdigest()
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

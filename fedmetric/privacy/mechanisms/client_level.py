@@ -259,9 +259,7 @@ class PrivateMean(WrappingRule):
             name: (shared[name].astype(np.float64) + (moved + noise[name]) / cohort).astype(shared[name].dtype)
             for name, moved in total.moves.items()
         }
-        within = self.inner.begin(shared, _inner(state))
-        self.inner.fold(within, Update(-1, {**shared, **mean}, 1))
-        inner, new = self.inner.finish(_inner(state), shared, within)
+        inner, new = self.inner.aggregate(_inner(state), shared, [Update(-1, {**shared, **mean}, 1)])
         clip = self._next_clip(total, cohort, generator)
         return {**inner, CLIP: np.array(clip, np.float64), ROUND: np.array(round, np.int64)}, new
 
