@@ -200,6 +200,9 @@ class Evaluation(Section):
     tasks: tuple[TaskName, ...] = Field(
         ("retrieval", "fewshot", "transfer"), min_length=1, description="what is measured; docs/evaluation.md explains"
     )
+    mirror: bool = Field(
+        False, description="embed each image as the average of itself and its mirror image, for every encoder alike"
+    )
     rerank: RerankName = Field(
         "none", description="also measure retrieval at the end after this re-ranking; the plain figures stay"
     )

@@ -16,6 +16,7 @@ from fedmetric.evaluation.base import Embed, Score
 from fedmetric.evaluation.breakdown import Part, breakdown
 from fedmetric.evaluation.diagnostics import diagnostics
 from fedmetric.evaluation.embeddings import Distance, check_embeddings, embed_images
+from fedmetric.evaluation.encoders import mirrored
 from fedmetric.evaluation.labelled import Labelled
 from fedmetric.evaluation.reranking import check_rerank, reranked_scores
 from fedmetric.evaluation.tasks import TASKS
@@ -75,6 +76,8 @@ class Evaluator:
         Raises:
             DataError: the encoder gives NaN, infinite or all-zero rows.
         """
+        if self.settings.mirror:
+            embed = mirrored(embed)
         embeddings = embed_images(embed, self.images.images, device=self.device)
         if len(embeddings):
             check_embeddings(embeddings, f"{self.images.name}: the embeddings")

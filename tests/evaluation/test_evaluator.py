@@ -48,6 +48,17 @@ def test_noisy_copies_are_recognised_by_every_figure() -> None:
     assert all(score.mean is not None and score.mean > 0.95 for score in scores.values()), scores
 
 
+def test_mirror_images_take_part_where_the_settings_say_so() -> None:
+    left = image_set()
+    images = np.concatenate([left.images, left.images[:, :, ::-1]])
+    both = ImageSet("both ways", images, np.tile(left.labels, 2), left.classes)
+    plain, mirror = (Evaluator(both, SETTINGS.model_copy(update={"mirror": on}), seed=1) for on in (False, True))
+    rows = mirror.embed(pixels)
+    assert torch.equal(rows[: len(left)], rows[len(left) :])
+    assert not torch.equal(plain.embed(pixels), rows)
+    assert plain(pixels, full=False)["map@r"].mean < 0.7 < mirror(pixels, full=False)["map@r"].mean
+
+
 def test_each_call_embeds_each_image_once() -> None:
     seen: list[int] = []
 
