@@ -11,6 +11,7 @@ from fedmetric.config import Experiment, parse_experiment
 from fedmetric.distances.base import PairDistance
 from fedmetric.errors import FedmetricError
 from fedmetric.models.embedder import Embedder, build_embedder
+from fedmetric.registry import distances
 from fedmetric.runs import ABOUT, WEIGHTS
 
 
@@ -23,6 +24,7 @@ class Model:
         experiment: what trained it.
         channels: channels of the images it takes.
         class_hashes: of the classes it was trained on.
+        weights_sha256: `sha256_of` what the federation shared.
         distance: by which its embeddings are to be compared.
     """
 
@@ -30,7 +32,16 @@ class Model:
     experiment: Experiment
     channels: int
     class_hashes: tuple[str, ...]
+    weights_sha256: str
     distance: PairDistance
+
+    @property
+    def distance_name(self) -> str:
+        """The name by which the distance is registered, else that of its class."""
+        kind = type(self.distance)
+        own = (kind.__module__, kind.__name__)
+        known = (name for name, entry in distances.items() if (entry.module, entry.attribute) == own)
+        return next(known, kind.__name__)
 
 
 def save_model(
@@ -71,4 +82,5 @@ def load_model(folder: Path) -> Model:
         shared, [name for name in layout.groups if name in shared or name in layout.of("backbone")], str(folder)
     )
     hashes, distance = tuple(described["trained_class_hashes"]), embedder.metric(shared)
-    return Model(embedder.eval(), experiment, described["channels"], hashes, distance)
+    sha256 = described["weights_sha256"]
+    return Model(embedder.eval(), experiment, described["channels"], hashes, sha256, distance)

@@ -19,7 +19,7 @@ FLOORS = {
     "fedmetric.sampling": 1, "fedmetric.distances": 1, "fedmetric.miners": 1, "fedmetric.networks": 1,
     "fedmetric.federation": 1, "fedmetric.evaluation": 1, "fedmetric.privacy": 1,
     "fedmetric.training": 2, "fedmetric.wire": 2, "fedmetric.runs": 2,
-    "fedmetric.deployment": 2, "fedmetric.export": 2, "fedmetric.report": 2,
+    "fedmetric.deployment": 2, "fedmetric.export": 2, "fedmetric.report": 2, "fedmetric.index": 2,
     "fedmetric.clients": 3, "fedmetric.server": 3,
     "fedmetric.simulations": 4,
     "fedmetric.cli": 5,

@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from fedmetric import __version__
-from fedmetric.cli import config_commands, data_commands, deploy_commands, privacy_commands, run_commands
+from fedmetric.cli import (
+    config_commands,
+    data_commands,
+    deploy_commands,
+    index_commands,
+    privacy_commands,
+    run_commands,
+)
 from fedmetric.cli.benchmarks import benchmarks
 from fedmetric.cli.compare import compare
 from fedmetric.cli.doctor import doctor
@@ -31,6 +38,7 @@ app.command("run")(run_commands.run)
 app.command("resume")(run_commands.resume)
 app.command("eval")(run_commands.evaluate)
 app.command("compare")(compare)
+app.add_typer(index_commands.app, name="index")
 app.command("sweep")(sweep)
 app.add_typer(data_commands.app, name="data")
 app.command("list")(list_methods)

@@ -20,6 +20,13 @@ DownloadOption = Annotated[
     bool, typer.Option("--allow-download", help="Let torchvision download a data set that is not there.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+InvertOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--invert/--no-invert",
+        help="Turn dark ink on white into white ink on black; by default as the model's own images were read.",
+    ),
+]
 TargetOption = Annotated[
     float | None,
     typer.Option("--target-epsilon", help="Solve for the noise that spends this epsilon by the last round."),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fedmetric.cli.arguments import JsonOption, print_json
+from fedmetric.cli.arguments import InvertOption, JsonOption, print_json
 
 WIDTH = 79
 CELL = 8
@@ -17,13 +17,7 @@ CELL = 8
 def compare(
     folder: Annotated[Path, typer.Argument(help="Folder of a run, or of an exported model.")],
     images: Annotated[list[Path], typer.Argument(help="Two image files or more.")],
-    invert: Annotated[
-        bool | None,
-        typer.Option(
-            "--invert/--no-invert",
-            help="Turn dark ink on white into white ink on black; by default as the model's own images were read.",
-        ),
-    ] = None,
+    invert: InvertOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the distance of every pair of image files, by the distance that the model was trained for."""
@@ -57,37 +51,20 @@ def distances_of(folder: Path, paths: Sequence[Path], invert: bool | None) -> tu
         DataError: a file cannot be used; names it and the reason.
         FedmetricError: there is no model.
     """
-    import numpy as np
     import torch
 
-    from fedmetric.data.decode import decode_image
-    from fedmetric.errors import DataError
     from fedmetric.export import load_model
+    from fedmetric.index.embedding import FileEncoder, inverts
     from fedmetric.networks.siamese import SiameseNetwork
-    from fedmetric.registry import distances, sources
     from fedmetric.runs import find_model
     from fedmetric.training.batches import to_tensor
 
     model = load_model(find_model(folder))
-    if invert is None:
-        data = model.experiment.data
-        invert = bool(data.options().get("invert", sources[data.name].traits.get("inverts", False)))
-    decoded = []
-    for path in paths:
-        try:
-            decoded.append(decode_image(path, model.experiment.image_size, model.channels, invert))
-        except (ValueError, OSError) as error:
-            raise DataError(f"{path}: {error}") from error
+    files = FileEncoder(model, inverts(model) if invert is None else invert)
     network = SiameseNetwork(model.embedder.backbone, model.distance).eval()
     with torch.no_grad():
-        matrix: list[list[float]] = network.matrix(to_tensor(np.stack(decoded))).tolist()
-    kind = type(model.distance)
-    known = (key for key, entry in distances.items() if (entry.module, entry.attribute) == _place(kind))
-    return next(known, kind.__name__), matrix
-
-
-def _place(kind: type) -> tuple[str, str]:
-    return kind.__module__, kind.__name__
+        matrix: list[list[float]] = network.matrix(to_tensor(files.read_all(paths))).tolist()
+    return model.distance_name, matrix
 
 
 def table(matrix: Sequence[Sequence[float]]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from fedmetric.data.base import ImageSet
 from fedmetric.seeds import numpy_generator
 
 RIGHT, WRONG = "#2a9d4a", "#d1495b"
+INK = 16
+"""Grey images of which half of the pixels are darker are drawn as ink on paper, others, such as photographs, as is."""
 
 
 def nearest_images(embeddings: Tensor, queries: np.ndarray, count: int) -> np.ndarray:
@@ -59,24 +62,25 @@ def draw_neighbours(
     figure = Figure(figsize=(0.55 * columns, 0.62 * len(queries) + 0.4), dpi=150)
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(queries), columns, squeeze=False)
+    show = partial(_show, images, ink=bool(np.median(images.images[queries]) < INK))
     for line, query in enumerate(queries):
         for axis in axes[line]:
             axis.set_axis_off()
-        _show(axes[line][0], images, int(query), "#444444")
+        show(int(query), axes[line][0], "#444444")
         for block, name in enumerate(found):
             for place, index in enumerate(found[name][line]):
                 same = images.labels[index] == images.labels[query]
-                _show(axes[line][2 + block * (count + 1) + place], images, int(index), RIGHT if same else WRONG)
+                show(int(index), axes[line][2 + block * (count + 1) + place], RIGHT if same else WRONG)
     axes[0][0].set_title("query", fontsize=7)
     for block, name in enumerate(found):
         axes[0][2 + block * (count + 1)].set_title(f"nearest by {name}", fontsize=7, loc="left")
     figure.savefig(path, bbox_inches="tight")
 
 
-def _show(axis: object, images: ImageSet, index: int, colour: str) -> None:
+def _show(images: ImageSet, index: int, axis: object, colour: str, *, ink: bool) -> None:
     pixels = images.images[index]
     if pixels.shape[2] == 1:
-        axis.imshow(255 - pixels[:, :, 0], cmap="gray", vmin=0, vmax=255)  # type: ignore[attr-defined]
+        axis.imshow(pixels[:, :, 0], cmap="gray_r" if ink else "gray", vmin=0, vmax=255)  # type: ignore[attr-defined]
     else:
         axis.imshow(pixels)  # type: ignore[attr-defined]
     axis.set_axis_on()  # type: ignore[attr-defined]

@@ -34,6 +34,19 @@ def test_the_picture_frames_hits_green_and_misses_red(tmp_path: Path) -> None:
     assert colours(wrong) == {WRONG}
 
 
+def test_white_ink_on_black_is_drawn_as_ink_on_paper_and_a_photograph_as_it_is(tmp_path: Path) -> None:
+    def share_drawn_at(grey: int, background: int) -> float:
+        pixels = np.full((4, 8, 8, 1), background, np.uint8)
+        pixels[:, 3:5, 3:5] = 255
+        images = ImageSet("set", pixels, np.array([0, 0, 1, 1]), ("a", "b"))
+        draw_neighbours(images, {"x": torch.eye(4)}, tmp_path / "p.png", seed=1, num_queries=2, count=1)
+        drawn = np.asarray(Image.open(tmp_path / "p.png").convert("L")).astype(int)
+        return float((drawn == grey).mean())
+
+    assert share_drawn_at(0, background=0) < 0.1
+    assert share_drawn_at(90, background=90) > 0.2
+
+
 def test_the_same_seed_draws_the_same_picture_and_colour_images_are_drawn_too(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)

@@ -1,0 +1,126 @@
+"""Build an index, or bring one up to date: only images that are new or have changed are embedded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from fedmetric.data.base import Skipped
+from fedmetric.data.layout import walk
+from fedmetric.errors import DataError
+from fedmetric.export import Model, load_model
+from fedmetric.index.embedding import FileEncoder, inverts
+from fedmetric.index.rows import Rows, Stamp
+from fedmetric.index.store import Settings, Store
+from fedmetric.runs import find_model
+
+PART = 1024
+"""Images after which embeddings are put aside, so that an interrupted build loses no more."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build did.
+
+    Attributes:
+        images: in the index now.
+        dimension: of their embeddings.
+        embedded: images that were embedded now.
+        kept: images whose embeddings were there, from the last build or from an interrupted one.
+        removed: images of the last build that are gone or have changed.
+        skipped: files that cannot be used, and why.
+        notes: what was passed over.
+    """
+
+    images: int
+    dimension: int
+    embedded: int
+    kept: int
+    removed: int
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+
+
+def build_index(
+    model_folder: Path,
+    images: Path,
+    out: Path,
+    invert: bool | None = None,
+    listen: Callable[[int, int], None] = lambda done, wanted: None,
+) -> Built:
+    """Embed every image under a folder and write the index, or bring it up to date.
+
+    Args:
+        model_folder: of a run or of a model.
+        images: the folder; its hidden files, and links to folders, are passed over.
+        out: the index: a new folder, or an index of this or of another model.
+        invert: see `decode_image`; None for what the model's own data set says, if it says anything.
+        listen: called with the images done so far and those to do.
+
+    Raises:
+        UsageError: `out` is something else than an index, or another process is building it.
+        DataError: no image can be used, or the model gives embeddings without a direction.
+        FedmetricError: there is no model.
+    """
+    if not images.is_dir():
+        raise DataError(f"{images} is no folder of images")
+    place = find_model(model_folder)
+    model = load_model(place)
+    store = Store.create(out)
+    with store.alone():
+        settings = settings_of(model, inverts(model) if invert is None else invert)
+        about = store.about()
+        last = store.rows(about) if about else Rows.none()
+        known = Rows.joined([last if about and about.settings == settings else Rows.none(), *store.parts(settings)])
+
+        paths, notes, skipped = walk(images)
+        stamps, vanished = stamps_of(paths, images)
+        skipped += vanished
+        wanted = [stamp for stamp in stamps if stamp not in known.places]
+        parts = [known]
+        encoder = FileEncoder(model, settings.invert)
+        for start in range(0, len(wanted), PART):
+            part, unusable = encoder.embed_files(wanted[start : start + PART], images)
+            store.put_aside(settings, part)
+            parts.append(part)
+            skipped += unusable
+            listen(min(start + PART, len(wanted)), len(wanted))
+
+        found = Rows.joined(parts)
+        rows = found.pick([stamp for stamp in stamps if stamp in found.places])
+        if not len(rows):
+            raise DataError(f"{images}: no image can be used; {told(skipped) or 'there is none'}")
+        store.replace(settings, images, rows, place)
+    return Built(
+        images=len(rows),
+        dimension=rows.vectors.shape[1],
+        embedded=sum(len(part) for part in parts[1:]),
+        kept=len(stamps) - len(wanted),
+        removed=len(last.places.keys() - rows.places.keys()),
+        skipped=tuple(skipped),
+        notes=tuple(notes),
+    )
+
+
+def settings_of(model: Model, invert: bool) -> Settings:
+    """Return what decides the embeddings that a model gives."""
+    experiment = sha256(model.experiment.to_toml().encode()).hexdigest()
+    return Settings(weights_sha256=model.weights_sha256, experiment_sha256=experiment, invert=invert)
+
+
+def stamps_of(paths: Sequence[Path], root: Path) -> tuple[list[Stamp], list[Skipped]]:
+    """Return the stamps of files in the order of their paths, and the files that have gone since they were listed."""
+    stamps, vanished = [], []
+    for path in paths:
+        try:
+            stamps.append(Stamp.of(path, root))
+        except OSError as error:
+            vanished.append(Skipped(path.relative_to(root).as_posix(), str(error)))
+    return sorted(stamps), vanished
+
+
+def told(skipped: Sequence[Skipped]) -> str:
+    """Name the first three of the files that cannot be used, and why."""
+    return "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])

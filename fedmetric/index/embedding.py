@@ -1,0 +1,99 @@
+"""Embed image files with a model, as its own images were read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from fedmetric.data.base import Images, Skipped
+from fedmetric.data.decode import decode_image
+from fedmetric.errors import DataError
+from fedmetric.evaluation.embeddings import check_embeddings, embed_images
+from fedmetric.evaluation.encoders import mirrored
+from fedmetric.export import Model
+from fedmetric.index.rows import Rows, Stamp
+from fedmetric.registry import sources
+from fedmetric.training.site import compute_device
+
+BATCH = 256
+
+
+def inverts(model: Model) -> bool:
+    """Return whether the model's own images were turned from dark ink on white into white ink on black."""
+    data = model.experiment.data
+    return bool(data.options().get("invert", sources[data.name].traits.get("inverts", False)))
+
+
+class FileEncoder:
+    """A model that takes files; it averages an image and its mirror image where it was evaluated so."""
+
+    def __init__(self, model: Model, invert: bool) -> None:
+        """Take a model, and whether dark ink on white is turned into white ink on black."""
+        self.model = model
+        self.invert = invert
+
+    def read(self, path: Path) -> Images:
+        """Decode one file: (H, W, C) uint8.
+
+        Raises:
+            ValueError, OSError: it cannot be used; the message is the reason.
+        """
+        return decode_image(path, self.model.experiment.image_size, self.model.channels, self.invert)
+
+    def read_all(self, paths: Sequence[Path]) -> Images:
+        """Decode files of which none may fail: (N, H, W, C) uint8.
+
+        Raises:
+            DataError: a file cannot be used; names it and the reason.
+        """
+        decoded = []
+        for path in paths:
+            try:
+                decoded.append(self.read(path))
+            except (ValueError, OSError) as error:
+                raise DataError(f"{path}: {error}") from error
+        return np.stack(decoded)
+
+    def embed(self, images: Images) -> Tensor:
+        """Embed decoded images, on the GPU if there is one: (N, H, W, C) uint8 to (N, D) float32 on the CPU.
+
+        Raises:
+            DataError: embeddings without a direction.
+        """
+        device = compute_device()
+        embed = self.model.embedder.to(device).embed
+        if self.model.experiment.evaluation.mirror:
+            embed = mirrored(embed)
+        found = embed_images(embed, images, BATCH, device)
+        check_embeddings(found)
+        return found
+
+    def embed_files(self, stamps: Sequence[Stamp], root: Path) -> tuple[Rows, list[Skipped]]:
+        """Embed those of some files that can be used, all decoded at once.
+
+        Args:
+            stamps: of the files.
+            root: the folder that they must lie in, after links are followed.
+
+        Returns:
+            Their rows, and the files that cannot be used.
+
+        Raises:
+            DataError: see `embed`.
+        """
+        inside = root.resolve()
+        kept: list[Stamp] = []
+        decoded: list[Images] = []
+        skipped: list[Skipped] = []
+        for stamp in stamps:
+            try:
+                if not (root / stamp.path).resolve().is_relative_to(inside):
+                    raise ValueError("a link out of the folder")
+                decoded.append(self.read(root / stamp.path))
+                kept.append(stamp)
+            except (ValueError, OSError) as error:
+                skipped.append(Skipped(stamp.path, str(error)))
+        return (Rows(tuple(kept), self.embed(np.stack(decoded)).numpy()) if kept else Rows.none()), skipped

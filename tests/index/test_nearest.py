@@ -1,0 +1,76 @@
+"""The exact search beside one that sorts every distance, for everything that is registered as a distance."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from fedmetric.distances.base import PairDistance
+from fedmetric.index import nearest as module
+from fedmetric.index.nearest import nearest
+from fedmetric.registry import distances
+from oracles.geometry import cloud
+
+NAMES = sorted(distances)
+
+
+def distance(name: str, dim: int = 6) -> PairDistance:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        built = distances.build(distances[name].options(), dim)
+        for weight in built.parameters():
+            weight.data += 0.3 * torch.randn_like(weight)
+    assert isinstance(built, PairDistance)
+    return built
+
+
+def sorted_by_hand(queries: Tensor, gallery: Tensor, measure: PairDistance, count: int) -> list[list[int]]:
+    queries, gallery = queries.double(), gallery.double()
+    with torch.no_grad():
+        far = [[float(measure(query[None], row[None])) for row in gallery] for query in queries]
+    return [sorted(range(len(gallery)), key=lambda row: line[row])[:count] for line in far]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_nearest_are_those_of_a_sort_by_the_distance(name: str) -> None:
+    queries, gallery, measure = cloud(9, 6, 1), cloud(40, 6, 2), distance(name)
+    rows, far = nearest(queries, gallery, measure, 7)
+    assert rows.tolist() == sorted_by_hand(queries, gallery, measure, 7)
+    with torch.no_grad():
+        expected = measure(queries.double(), gallery.double()).gather(1, rows)
+    assert torch.allclose(far, expected, atol=1e-9)
+    assert (far.diff(dim=1) >= -1e-7).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_equally_near_comes_in_the_order_of_the_gallery(name: str) -> None:
+    gallery = cloud(4, 6, 3)[[2, 0, 1, 0, 3, 0]]
+    rows, far = nearest(gallery[1:2], gallery, distance(name), 2)
+    assert rows.tolist() == [[1, 3]]
+    assert far[0].tolist() == pytest.approx([0, 0], abs=1e-7)
+
+
+def test_a_gallery_of_equals_is_searched_in_order() -> None:
+    rows, _ = nearest(cloud(2, 6, 1), torch.ones(50, 6), distance("cosine"), 4)
+    assert rows.tolist() == [[0, 1, 2, 3]] * 2
+
+
+@pytest.mark.parametrize(("count", "size"), [(5, 3), (1, 1), (3, 0)])
+def test_no_more_is_found_than_there_is(count: int, size: int) -> None:
+    rows, far = nearest(cloud(2, 6, 1), cloud(size, 6, 2), distance("cosine"), count)
+    assert rows.shape == far.shape == (2, min(count, size))
+
+
+def test_no_queries_find_nothing() -> None:
+    assert nearest(torch.empty(0, 6), cloud(3, 6, 1), distance("euclidean"), 2)[0].shape == (0, 2)
+
+
+def test_the_size_of_a_block_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries, gallery = cloud(21, 6, 1), cloud(60, 6, 2)
+    rows, far = nearest(queries, gallery, distance("mahalanobis"), 5)
+    monkeypatch.setattr(module, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(module, "MIN_QUERIES", 2)
+    again = nearest(queries, gallery, distance("mahalanobis"), 5)
+    assert torch.equal(rows, again[0])
+    assert torch.equal(far, again[1])

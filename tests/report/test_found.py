@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fedmetric.index import Hit
+from fedmetric.report.found import draw_found
+
+
+def test_what_was_found_stands_in_order_and_what_is_gone_stays_empty(tmp_path: Path) -> None:
+    for name, colour in (("query", (250, 0, 0)), ("near", (0, 250, 0)), ("far", (0, 0, 250))):
+        Image.new("RGB", (20, 20), colour).save(tmp_path / f"{name}.png")
+    hits = [Hit("near.png", 0.1), Hit("gone.png", 0.2), Hit("far.png", 0.3)]
+    draw_found([(tmp_path / "query.png", hits)], tmp_path, tmp_path / "drawn.png")
+    drawn = np.asarray(Image.open(tmp_path / "drawn.png").convert("RGB"))
+    centres = []
+    for colour in ((250, 0, 0), (0, 250, 0), (0, 0, 250)):
+        places = np.argwhere((drawn == colour).all(axis=2))
+        assert len(places) > 100
+        centres.append(places[:, 1].mean() / drawn.shape[1])
+    assert np.allclose(centres, [1 / 8, 3 / 8, 7 / 8], atol=0.03)
+
+
+def test_lines_may_be_of_unlike_length(tmp_path: Path) -> None:
+    Image.new("L", (9, 9), 100).save(tmp_path / "a.png")
+    draw_found([(tmp_path / "a.png", []), (tmp_path / "a.png", [Hit("a.png", 0.0)])], tmp_path, tmp_path / "drawn.png")
+    assert (tmp_path / "drawn.png").stat().st_size > 1000
