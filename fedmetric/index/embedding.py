@@ -65,9 +65,8 @@ class FileEncoder:
         """
         device = compute_device()
         embed = self.model.embedder.to(device).embed
-        if self.model.experiment.evaluation.mirror:
-            embed = mirrored(embed)
-        found = embed_images(embed, images, BATCH, device)
+        mirror = self.model.experiment.evaluation.mirror
+        found = embed_images(mirrored(embed) if mirror else embed, images, BATCH, device)
         check_embeddings(found)
         return found
 

@@ -41,10 +41,11 @@ def test_white_ink_on_black_is_drawn_as_ink_on_paper_and_a_photograph_as_it_is(t
         images = ImageSet("set", pixels, np.array([0, 0, 1, 1]), ("a", "b"))
         draw_neighbours(images, {"x": torch.eye(4)}, tmp_path / "p.png", seed=1, num_queries=2, count=1)
         drawn = np.asarray(Image.open(tmp_path / "p.png").convert("L")).astype(int)
-        return float((drawn == grey).mean())
+        return float((abs(drawn - grey) <= 2).mean())
 
-    assert share_drawn_at(0, background=0) < 0.1
-    assert share_drawn_at(90, background=90) > 0.2
+    drawn_alike = share_drawn_at(90, background=90)
+    assert drawn_alike > 0.05
+    assert share_drawn_at(0, background=0) < drawn_alike / 3
 
 
 def test_the_same_seed_draws_the_same_picture_and_colour_images_are_drawn_too(tmp_path: Path) -> None:
