@@ -1,9 +1,10 @@
-"""What a sweep found, as a Markdown table: one line for each cell, or for each cell's seeds taken together."""
+"""What a sweep found, as a Markdown table: a line for each cell, its seeds taken together, and one for the pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -20,7 +21,8 @@ COLUMNS = (
 
 def sweep_table(cells: Sequence[Cell], out: Path, columns: Sequence[str] = ()) -> str:
     """Write the table; with several runs of a cell, their mean, the half-width of its 95 % interval by Student's t over
-    runs, and the smallest and largest. There is no column for the best.
+    runs, and the smallest and largest. There is no column for the best. The pixels have a line of their own, or several
+    where cells were measured on different images.
 
     Args:
         cells: of a sweep, some of which may not be done.
@@ -28,14 +30,15 @@ def sweep_table(cells: Sequence[Cell], out: Path, columns: Sequence[str] = ()) -
         columns: names of scores; by default those of `COLUMNS` that some run has.
     """
     if not columns:
-        measured = [summary["evaluation"]["trained"] for cell in cells if (summary := summary_of(out, cell))]
-        columns = [name for name in COLUMNS if any(name in scores for scores in measured)] or list(COLUMNS[:4])
+        done = [summary["evaluation"]["trained"] for cell in cells if (summary := summary_of(out, cell))]
+        columns = [name for name in COLUMNS if any(name in scores for scores in done)] or list(COLUMNS[:4])
     seeds: dict[tuple[str, ...], list[Cell]] = {}
     for cell in cells:
         seeds.setdefault(cell.labels, []).append(cell)
     head = ["cell", *(title_of(name) for name in columns), "rank", "seconds", "runs"]
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     notes = []
+    pixels: dict[str, str] = {}
     for labels, group in seeds.items():
         title = ", ".join(labels) or "base"
         problem = group[0].problem
@@ -44,12 +47,20 @@ def sweep_table(cells: Sequence[Cell], out: Path, columns: Sequence[str] = ()) -
             notes += [f"- {title}: {problem}"] if problem else []
             lines.append("| " + " | ".join([title, *["-"] * (len(head) - 2), "0"]) + " |")
             continue
-        scores = [summary["evaluation"]["trained"] for summary in summaries]
-        cells_of_row = [_score([one.get(name) for one in scores]) for name in columns]
+        pixels.setdefault(_scores(summaries, "pixels", columns), title)
         rank = _spread([summary["diagnostics"].get("effective_rank") for summary in summaries], 1.0)
         seconds = f"{np.mean([summary['seconds'] for summary in summaries]):.0f}"
-        lines.append("| " + " | ".join([title, *cells_of_row, rank, seconds, str(len(summaries))]) + " |")
+        measured = _scores(summaries, "trained", columns)
+        lines.append(f"| {title} | {measured} | {rank} | {seconds} | {len(summaries)} |")
+    for measured, title in pixels.items():
+        name = "pixels" if len(pixels) == 1 else f"pixels, as for {title}"
+        lines.append(f"| {name} | {measured} | - | - | - |")
     return "\n".join([*lines, *(["", "Not run:", "", *notes] if notes else [])]) + "\n"
+
+
+def _scores(summaries: Sequence[Mapping[str, Any]], row: str, columns: Sequence[str]) -> str:
+    found = [summary["evaluation"].get(row, {}) for summary in summaries]
+    return " | ".join(_score([scores.get(name) for scores in found]) for name in columns)
 
 
 def _score(scores: list[dict[str, float] | None]) -> str:

@@ -94,12 +94,15 @@ def test_values_are_written_as_inline_toml_without_their_label() -> None:
     assert label_of(3) == "3"
 
 
-def fake_run(folder: Path, experiment: str, recall: float, seconds: float, status: str = "done") -> None:
+def fake_run(
+    folder: Path, experiment: str, recall: float, seconds: float, status: str = "done", pixels: float = 0.2
+) -> None:
     folder.mkdir(parents=True)
     (folder / "experiment.toml").write_text(experiment)
     score = {"mean": recall, "ci95": 0.01, "n": 10}
+    evaluation = {"trained": {"recall@1": score}, "pixels": {"recall@1": {**score, "mean": pixels}}}
     summary = {
-        "status": status, "seconds": seconds, "evaluation": {"trained": {"recall@1": score}},
+        "status": status, "seconds": seconds, "evaluation": evaluation,
         "diagnostics": {"effective_rank": 12.34},
     }  # fmt: skip
     (folder / "summary.json").write_text(json.dumps(summary))
@@ -116,6 +119,20 @@ def test_the_table_has_the_interval_of_one_seed_and_the_range_of_several(base: s
     assert lines[2] == "| one | 55.0 ±63.5 (50.0 to 60.0) | 12.3 ±0.0 (12.3 to 12.3) | 10 | 2 |"
     assert lines[3] == "| none | - | - | - | 0 |"
     assert "| one | 50.0 ±1.0 | 12.3 | 10 | 1 |" in sweep_table(cells[:1], tmp_path / "out", ("recall@1",))
+
+
+def test_the_pixels_stand_below_once_for_all_cells_that_saw_the_same_images(base: str, tmp_path: Path) -> None:
+    cells = cells_of(sweep(base, rows=[{"name": name} for name in ("one", "two", "other")], seeds=[1, 2]))
+    for cell, pixels in zip(cells, (0.3, 0.32, 0.3, 0.32, 0.4, 0.4), strict=True):
+        assert cell.experiment is not None
+        fake_run(tmp_path / cell.folder, cell.experiment.to_toml(), 0.5, 10.0, pixels=pixels)
+    assert sweep_table(cells[:4], tmp_path, ("recall@1",)).splitlines()[-1] == (
+        "| pixels | 31.0 ±12.7 (30.0 to 32.0) | - | - | - |"
+    )
+    assert sweep_table(cells, tmp_path, ("recall@1",)).splitlines()[-2:] == [
+        "| pixels, as for one | 31.0 ±12.7 (30.0 to 32.0) | - | - | - |",
+        "| pixels, as for other | 40.0 ±0.0 (40.0 to 40.0) | - | - | - |",
+    ]
 
 
 def test_the_table_says_why_a_cell_was_not_run(base: str, tmp_path: Path) -> None:
