@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from fedmetric.errors import UsageError
+
 ExperimentArgument = Annotated[
     str, typer.Argument(help="A TOML file, or the name of a preset (see 'fedmetric list presets').")
 ]
@@ -64,6 +66,16 @@ def with_target(overrides: list[str] | None, target_epsilon: float | None) -> li
     """Add the epsilon that is wanted to the overrides of an experiment."""
     wanted = [] if target_epsilon is None else [f"privacy.target_epsilon={target_epsilon!r}"]
     return [*(overrides or ()), *wanted]
+
+
+def check_picture(path: Path | None) -> None:
+    """Refuse to draw, before any work, where no file can be.
+
+    Raises:
+        UsageError: the folder does not exist, or a folder has this name.
+    """
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise UsageError(f"--picture {path}: {'is a folder' if path.is_dir() else 'its folder does not exist'}")
 
 
 def print_json(value: Any) -> None:

@@ -52,18 +52,18 @@ def distances_of(folder: Path, paths: Sequence[Path], invert: bool | None) -> tu
         FedmetricError: there is no model.
     """
     import torch
+    from torch import nn
 
     from fedmetric.export import load_model
     from fedmetric.index.embedding import FileEncoder, inverts
     from fedmetric.networks.siamese import SiameseNetwork
     from fedmetric.runs import find_model
-    from fedmetric.training.batches import to_tensor
 
     model = load_model(find_model(folder))
     files = FileEncoder(model, inverts(model) if invert is None else invert)
-    network = SiameseNetwork(model.embedder.backbone, model.distance).eval()
+    embeddings = files.embed(files.read_all(paths))
     with torch.no_grad():
-        matrix: list[list[float]] = network.matrix(to_tensor(files.read_all(paths))).tolist()
+        matrix: list[list[float]] = SiameseNetwork(nn.Identity(), model.distance.cpu()).matrix(embeddings).tolist()
     return model.distance_name, matrix
 
 

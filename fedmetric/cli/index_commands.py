@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fedmetric.cli.arguments import InvertOption, JsonOption, print_json
+from fedmetric.cli.arguments import InvertOption, JsonOption, check_picture, print_json
 
 SHOWN = 5
 
@@ -29,6 +29,7 @@ def build(
     from dataclasses import asdict
 
     from fedmetric.index import build_index
+    from fedmetric.report.text import printable
 
     place = out or Path(f"{images.resolve().name}-index")
     built = build_index(folder, images, place, invert, _show_progress)
@@ -42,13 +43,14 @@ def build(
     if built.skipped:
         print(f"{len(built.skipped):,} files cannot be used:")
     for item in built.skipped[:SHOWN]:
-        print(f"  {item.path}: {item.reason}")
+        print(f"  {printable(item.path)}: {item.reason}")
     if len(built.skipped) > SHOWN:
         print(f"  and {len(built.skipped) - SHOWN:,} more (--json lists them)")
 
 
 def _show_progress(done: int, wanted: int) -> None:
-    print(f"{done:,} of {wanted:,} images", end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+    end = "\r" if sys.stderr.isatty() and done < wanted else "\n"
+    print(f"{done:,} of {wanted:,} images", end=end, file=sys.stderr, flush=True)
 
 
 @app.command()
@@ -65,7 +67,9 @@ def search(
     from dataclasses import asdict
 
     from fedmetric.index import Index
+    from fedmetric.report.text import printable
 
+    check_picture(picture)
     opened = Index.open(index)
     found = list(zip(queries, opened.search(opened.embed(queries), top), strict=True))
     name = opened.model.distance_name
@@ -77,8 +81,9 @@ def search(
         hits = [{"query": str(query), "hits": [asdict(hit) for hit in line]} for query, line in found]
         print_json({"root": str(opened.root), "distance": name, "found": hits})
         return
+
     print(f"{len(opened):,} images of {opened.root}; {name} distance, 0 is the same")
     for query, line in found:
-        print(f"\n{query}")
+        print(f"\n{printable(str(query))}")
         for rank, hit in enumerate(line, start=1):
-            print(f"{rank:>4}  {hit.distance:.3f}  {hit.path}")
+            print(f"{rank:>4}  {hit.distance:.3f}  {printable(hit.path)}")

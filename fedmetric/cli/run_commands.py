@@ -22,6 +22,7 @@ from fedmetric.cli.arguments import (
     SetOption,
     TargetOption,
     WorkersOption,
+    check_picture,
     print_json,
     use_data,
     with_target,
@@ -116,6 +117,7 @@ def evaluate(
 ) -> None:
     """Evaluate a trained model on classes it was not trained on, beside raw pixels and an untrained network."""
     use_data(data)
+    check_picture(picture)
     from fedmetric.cli.evaluate import evaluate_model
 
     found = evaluate_model(folder, on or [], overrides or [], picture, by)

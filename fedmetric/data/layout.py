@@ -90,14 +90,20 @@ def list_folder(root: Path, layout: str) -> Listing:
 
 
 def walk(root: Path) -> tuple[list[Path], list[str], list[Skipped]]:
-    """Return the image files under a folder in order, notes on what was passed over, and links that lead nowhere.
+    """Return the image files under a folder in order, notes on what was passed over, and what cannot be reached.
 
     Hidden files and folders are ignored, other files are counted, links to folders are not followed.
     """
     images: list[Path] = []
     dangling: list[Skipped] = []
     others = links = 0
-    for place, folders, files in os.walk(root):
+
+    def unusable(error: OSError) -> None:
+        dangling.append(
+            Skipped(Path(error.filename).relative_to(root).as_posix(), f"cannot be listed: {error.strerror}")
+        )
+
+    for place, folders, files in os.walk(root, onerror=unusable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         links += sum(Path(place, name).is_symlink() for name in folders)
         for name in sorted(files):
@@ -106,14 +112,22 @@ def walk(root: Path) -> tuple[list[Path], list[str], list[Skipped]]:
                 continue
             if path.suffix.lower() not in IMAGE_ENDINGS:
                 others += 1
-            elif not path.is_file():
-                dangling.append(Skipped(path.relative_to(root).as_posix(), "a link that leads nowhere"))
+            elif reason := _no_file(path):
+                dangling.append(Skipped(path.relative_to(root).as_posix(), reason))
             else:
                 images.append(path)
     notes = [f"{others:,} files that are no images were ignored"] if others else []
     if links:
         notes.append(f"{links:,} links to folders were not followed")
     return images, notes, dangling
+
+
+def _no_file(path: Path) -> str:
+    """Return why there is no file to read, or nothing."""
+    try:
+        return "" if path.is_file() else "a link that leads nowhere"
+    except OSError as error:
+        return f"cannot be reached: {error.strerror}"
 
 
 def _from_depths(root: Path, images: Sequence[Path], depths: Counter[int]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fedmetric.data.base import Skipped
 from fedmetric.data.layout import walk
-from fedmetric.errors import DataError
+from fedmetric.errors import DataError, FedmetricError, UsageError
 from fedmetric.export import Model, load_model
 from fedmetric.index.embedding import FileEncoder, inverts
 from fedmetric.index.rows import Rows, Stamp
@@ -54,30 +54,28 @@ def build_index(
 
     Args:
         model_folder: of a run or of a model.
-        images: the folder; its hidden files, and links to folders, are passed over.
-        out: the index: a new folder, or an index of this or of another model.
+        images: the folder; its hidden files, and links out of it, are passed over.
+        out: the index: a new folder, or the index of these images, by this or by another model.
         invert: see `decode_image`; None for what the model's own data set says, if it says anything.
         listen: called with the images done so far and those to do.
 
     Raises:
-        UsageError: `out` is something else than an index, or another process is building it.
-        DataError: no image can be used, or the model gives embeddings without a direction.
-        FedmetricError: there is no model.
+        UsageError: `out` is something else than an index of these images, or another process is building it.
+        DataError: no image can be used.
+        FedmetricError: there is no model, or the disk refuses.
     """
-    if not images.is_dir():
-        raise DataError(f"{images} is no folder of images")
+    root = root_of(images, out)
     place = find_model(model_folder)
-    model = load_model(place)
+    load_model(place)  # what is none is refused before anything is written
+    paths, notes, skipped = walk(images)
+    stamps, unusable = stamps_of(paths, images)
+    skipped += unusable
     store = Store.create(out)
     with store.alone():
-        settings = settings_of(model, inverts(model) if invert is None else invert)
-        about = store.about()
-        last = store.rows(about) if about else Rows.none()
-        known = Rows.joined([last if about and about.settings == settings else Rows.none(), *store.parts(settings)])
-
-        paths, notes, skipped = walk(images)
-        stamps, vanished = stamps_of(paths, images)
-        skipped += vanished
+        model = load_model(store.take_model(place))
+        settings = settings_of(model, root, inverts(model) if invert is None else invert)
+        last, earlier = earlier_rows(store, settings)
+        known = Rows.joined(earlier)
         wanted = [stamp for stamp in stamps if stamp not in known.places]
         parts = [known]
         encoder = FileEncoder(model, settings.invert)
@@ -87,12 +85,11 @@ def build_index(
             parts.append(part)
             skipped += unusable
             listen(min(start + PART, len(wanted)), len(wanted))
-
         found = Rows.joined(parts)
         rows = found.pick([stamp for stamp in stamps if stamp in found.places])
         if not len(rows):
             raise DataError(f"{images}: no image can be used; {told(skipped) or 'there is none'}")
-        store.replace(settings, images, rows, place)
+        store.replace(settings, rows)
     return Built(
         images=len(rows),
         dimension=rows.vectors.shape[1],
@@ -104,21 +101,57 @@ def build_index(
     )
 
 
-def settings_of(model: Model, invert: bool) -> Settings:
-    """Return what decides the embeddings that a model gives."""
+def root_of(images: Path, out: Path) -> str:
+    """Return the whole name of the folder of the images.
+
+    Raises:
+        DataError: it is no folder, or its name is no text.
+        UsageError: it is where the index shall be, or the index there is of another folder.
+    """
+    if not images.is_dir():
+        raise DataError(f"{images} is no folder of images")
+    root = str(images.resolve())
+    try:
+        root.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"the name of the folder {root!r} is not UTF-8; rename it, or link to it") from error
+    if root == str(out.resolve()):
+        raise UsageError(f"{out} is the folder of the images; choose another --out")
+    about = Store(out).about()
+    if about and about.settings.root != root:
+        raise UsageError(f"{out} is the index of {about.settings.root}; choose another --out, or remove it")
+    return root
+
+
+def settings_of(model: Model, root: str, invert: bool) -> Settings:
+    """Return what decides the embeddings that a model gives the images of a folder."""
     experiment = sha256(model.experiment.to_toml().encode()).hexdigest()
-    return Settings(weights_sha256=model.weights_sha256, experiment_sha256=experiment, invert=invert)
+    return Settings(root=root, weights_sha256=model.weights_sha256, experiment_sha256=experiment, invert=invert)
+
+
+def earlier_rows(store: Store, settings: Settings) -> tuple[Rows, list[Rows]]:
+    """Return the rows of the last build, and all that can be used again; what is damaged is embedded anew."""
+    about = store.about()
+    try:
+        last = store.rows(about) if about else Rows.none()
+    except FedmetricError:
+        last = Rows.none()
+    usable = about is not None and about.settings == settings
+    return last, [*([last] if usable else []), *store.parts(settings)]
 
 
 def stamps_of(paths: Sequence[Path], root: Path) -> tuple[list[Stamp], list[Skipped]]:
-    """Return the stamps of files in the order of their paths, and the files that have gone since they were listed."""
-    stamps, vanished = [], []
+    """Return the stamps of files in the order of their paths, and those that lead out of the folder or have gone."""
+    inside = root.resolve()
+    stamps, unusable = [], []
     for path in paths:
         try:
+            if not path.resolve().is_relative_to(inside):
+                raise ValueError("a link out of the folder")
             stamps.append(Stamp.of(path, root))
-        except OSError as error:
-            vanished.append(Skipped(path.relative_to(root).as_posix(), str(error)))
-    return sorted(stamps), vanished
+        except (OSError, ValueError) as error:
+            unusable.append(Skipped(path.relative_to(root).as_posix(), str(error)))
+    return sorted(stamps), unusable
 
 
 def told(skipped: Sequence[Skipped]) -> str:

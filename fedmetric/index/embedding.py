@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
+from torch.nn import functional
 
 from fedmetric.data.base import Images, Skipped
 from fedmetric.data.decode import decode_image
 from fedmetric.errors import DataError
-from fedmetric.evaluation.embeddings import check_embeddings, embed_images
+from fedmetric.evaluation.embeddings import embed_images
 from fedmetric.evaluation.encoders import mirrored
 from fedmetric.export import Model
 from fedmetric.index.rows import Rows, Stamp
@@ -19,6 +21,7 @@ from fedmetric.registry import sources
 from fedmetric.training.site import compute_device
 
 BATCH = 256
+NO_DIRECTION = "the model gives it no direction: an embedding of zeros, or with NaN"
 
 
 def inverts(model: Model) -> bool:
@@ -60,39 +63,36 @@ class FileEncoder:
     def embed(self, images: Images) -> Tensor:
         """Embed decoded images, on the GPU if there is one: (N, H, W, C) uint8 to (N, D) float32 on the CPU.
 
-        Raises:
-            DataError: embeddings without a direction.
+        Rows have unit norm, but for those without a direction: all zero, or not finite.
         """
         device = compute_device()
         embed = self.model.embedder.to(device).embed
         mirror = self.model.experiment.evaluation.mirror
         found = embed_images(mirrored(embed) if mirror else embed, images, BATCH, device)
-        check_embeddings(found)
-        return found
+        return functional.normalize(found, dim=1) if mirror else found
 
     def embed_files(self, stamps: Sequence[Stamp], root: Path) -> tuple[Rows, list[Skipped]]:
         """Embed those of some files that can be used, all decoded at once.
 
         Args:
             stamps: of the files.
-            root: the folder that they must lie in, after links are followed.
+            root: the folder that they lie in.
 
         Returns:
             Their rows, and the files that cannot be used.
-
-        Raises:
-            DataError: see `embed`.
         """
-        inside = root.resolve()
         kept: list[Stamp] = []
         decoded: list[Images] = []
         skipped: list[Skipped] = []
         for stamp in stamps:
             try:
-                if not (root / stamp.path).resolve().is_relative_to(inside):
-                    raise ValueError("a link out of the folder")
                 decoded.append(self.read(root / stamp.path))
                 kept.append(stamp)
             except (ValueError, OSError) as error:
                 skipped.append(Skipped(stamp.path, str(error)))
-        return (Rows(tuple(kept), self.embed(np.stack(decoded)).numpy()) if kept else Rows.none()), skipped
+        if not kept:
+            return Rows.none(), skipped
+        found = self.embed(np.stack(decoded))
+        directed = (found.isfinite().all(dim=1) & found.any(dim=1)).tolist()
+        skipped += [Skipped(stamp.path, NO_DIRECTION) for stamp in compress(kept, (not has for has in directed))]
+        return Rows(tuple(compress(kept, directed)), found[directed].numpy()), skipped

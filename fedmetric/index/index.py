@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from fedmetric.errors import DataError, UsageError
+from fedmetric.errors import DataError, FedmetricError, UsageError
+from fedmetric.evaluation.embeddings import check_embeddings
 from fedmetric.export import Model, load_model
 from fedmetric.index.embedding import FileEncoder
-from fedmetric.index.nearest import nearest
+from fedmetric.index.nearest import Gallery
 from fedmetric.index.rows import Rows
-from fedmetric.index.store import Store
+from fedmetric.index.store import About, Store
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Index:
 
     @classmethod
     def open(cls, folder: Path) -> Index:
-        """Read an index.
+        """Read an index, also while another process brings it up to date.
 
         Raises:
             UsageError: there is no finished index in the folder.
@@ -56,10 +58,26 @@ class Index:
         """
         store = Store(folder)
         about = store.about()
-        if about is None:
-            raise UsageError(f"{folder} holds no finished index; build it with 'fedmetric index build'")
-        model = load_model(folder / about.model)
-        return cls(model, store.rows(about), Path(about.root), about.settings.invert)
+        while about is not None:
+            try:
+                return cls._read(store, about)
+            except FedmetricError:
+                about, before = store.about(), about
+                if about == before:  # nobody has replaced it meanwhile
+                    raise
+        raise UsageError(f"{folder} holds no finished index; build it with 'fedmetric index build'")
+
+    @classmethod
+    def _read(cls, store: Store, about: About) -> Index:
+        rows, model, settings = store.rows(about), load_model(store.path / about.model), about.settings
+        if model.weights_sha256 != settings.weights_sha256:
+            raise DataError(f"{store.path / about.model} is not the model of the embeddings; build the index again")
+        return cls(model, rows, Path(settings.root), settings.invert)
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        """The embeddings, ready to be searched."""
+        return Gallery(torch.from_numpy(self.rows.vectors), self.model.distance)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -68,7 +86,7 @@ class Index:
         """Embed image files as those of the index were: (Q, D) float32, for `search`.
 
         Raises:
-            DataError: a file cannot be used, with the reason; or embeddings without a direction.
+            DataError: a file cannot be used, with the reason.
         """
         files = FileEncoder(self.model, self.invert)
         return files.embed(files.read_all(paths))
@@ -84,15 +102,17 @@ class Index:
             For each query its hits, the nearest first; those that are equally near in the order of their paths.
 
         Raises:
-            DataError: embeddings of another shape than those of the index.
+            DataError: embeddings of another shape than those of the index, or without a direction.
         """
-        gallery = torch.from_numpy(self.rows.vectors)
-        if embeddings.ndim != 2 or embeddings.shape[1] != gallery.shape[1]:
+        dimension = self.rows.vectors.shape[1]
+        if embeddings.ndim != 2 or embeddings.shape[1] != dimension:
             raise DataError(
-                f"queries of shape {tuple(embeddings.shape)} do not fit embeddings of {gallery.shape[1]} dimensions; "
-                "embed them with Index.embed"
+                f"queries of shape {tuple(embeddings.shape)} do not fit embeddings of {dimension} dimensions; embed "
+                "them with Index.embed"
             )
-        places, far = nearest(embeddings, gallery, self.model.distance.cpu(), count)
+        check_embeddings(embeddings, "queries")
+        self.model.distance.cpu()  # embedding may have moved it to a GPU
+        places, far = self.gallery.nearest(embeddings.cpu(), count)
         return [
             [Hit(self.rows.stamps[place].path, distance) for place, distance in zip(line, away, strict=True)]
             for line, away in zip(places.tolist(), far.tolist(), strict=True)

@@ -1,53 +1,96 @@
-"""The nearest rows of a gallery, exactly: every pair is compared, and what ties comes in the order of the gallery.
+"""Exact search: every row of a gallery is compared, what ties comes in the order of the gallery.
 
-Compared and ordered by the code that measures retrieval (`evaluation.similarity`), so an index finds what the evaluator
-counted.
+A first pass compares in float32 and keeps, beside the nearest, all rows that its rounding could have put behind them; a
+second one measures what was kept in float64.
 """
 
 from __future__ import annotations
+
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from fedmetric.distances.base import PairDistance
-from fedmetric.evaluation.embeddings import placed
-from fedmetric.evaluation.similarity import on_grid, similarity
+from fedmetric.evaluation.embeddings import Distance, normalise, placed
 
 BLOCK_BYTES = 64 * 2**20
-MIN_QUERIES = 8
-"""Queries compared at once even with a huge gallery, of which each block makes a copy in float64, tile by tile."""
+PAIR_ELEMENTS = 2**20
+"""Coordinates of pairs that a distance without a geometry sees at once."""
+UNIT = 2.0**-24
+"""Half of the distance from 1 to the next float32."""
+TIE = 2.0**-48
+"""Distances that differ by less are taken as equal: float64 sums of equal rows may."""
 
 
-@torch.no_grad()
-def nearest(queries: Tensor, gallery: Tensor, distance: PairDistance, count: int) -> tuple[Tensor, Tensor]:
-    """Find the nearest rows of a gallery for each query.
+class Gallery:
+    """Embeddings that are searched again and again."""
 
-    Args:
-        queries: (Q, D) float, no zero rows.
-        gallery: (G, D) float, no zero rows.
-        distance: what the network was trained for.
-        count: rows to find; fewer where the gallery is smaller.
+    def __init__(self, vectors: Tensor, distance: PairDistance) -> None:
+        """Take embeddings, on the CPU.
 
-    Returns:
-        (Q, K) int64 rows of the gallery, the nearest first, and (Q, K) float64 their distances, K = min(count, G).
-    """
-    count = min(count, len(gallery))
-    rows = torch.empty(len(queries), count, dtype=torch.int64)
-    far = torch.empty(len(queries), count, dtype=torch.float64)
-    if not rows.numel():
+        Args:
+            vectors: (G, D) float32, no zero rows.
+            distance: what the network was trained for.
+        """
+        self.vectors = vectors
+        self.distance = distance
+
+    @cached_property
+    def _where_compared(self) -> tuple[Tensor, Distance]:
+        (rows,), order = placed(self.vectors, distance=self.distance)
+        return normalise(rows.double(), order).float() if order == "cosine" else rows.float(), order
+
+    @torch.no_grad()
+    def nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Find the nearest rows for each query.
+
+        Args:
+            queries: (Q, D) float, no zero rows.
+            count: rows to find; fewer where the gallery is smaller.
+
+        Returns:
+            (Q, K) int64 rows, the nearest first, and (Q, K) float64 their distances, K = min(count, G).
+        """
+        count = min(count, len(self.vectors))
+        rows = torch.empty(len(queries), count, dtype=torch.int64)
+        far = torch.empty(len(queries), count, dtype=torch.float64)
+        if not rows.numel():
+            return rows, far
+        block = max(1, BLOCK_BYTES // (4 * len(self.vectors)))
+        for start in range(0, len(queries), block):
+            part = queries[start : start + block]
+            nearness, slack = self._nearness(part)
+            last = nearness.topk(count).values[:, -1:]
+            for line, kept in enumerate(nearness >= last - slack):
+                places = torch.nonzero(kept).flatten()
+                away = self._measure(part[line : line + 1].double(), places)[0]
+                order = (away / TIE).round().argsort(stable=True)[:count]
+                rows[start + line], far[start + line] = places[order], away[order]
         return rows, far
-    sets, order = placed(queries, gallery, distance=distance)
-    asked, known = on_grid(*sets, distance=order)
-    block = max(MIN_QUERIES, BLOCK_BYTES // (8 * len(gallery)))
-    for start in range(0, len(queries), block):
-        for line, similar in enumerate(similarity(asked[start : start + block], known, order), start=start):
-            rows[line] = _first(similar, count)
-            far[line] = distance(queries[line : line + 1].double(), gallery[rows[line]].double())[0]
-    return rows, far
 
+    def _nearness(self, queries: Tensor) -> tuple[Tensor, float]:
+        """Compare with all rows: (Q, G), larger is nearer, and how much of it may be rounding.
 
-def _first(similar: Tensor, count: int) -> Tensor:
-    """Return the places of the `count` largest of (G,) values, the largest first, equal ones in their own order."""
-    last = similar.topk(count).values[-1]
-    places = torch.nonzero(similar >= last).flatten()
-    return places[similar[places].argsort(descending=True, stable=True)[:count]]
+        A scalar product of D terms is off by at most D u |x| |y|, u half the spacing of float32 at 1 (Higham, Accuracy
+        and Stability of Numerical Algorithms, 2002, section 3.1); coordinates were rounded before, which adds 2 u.
+        """
+        gallery, order = self._where_compared
+        if isinstance(order, PairDistance):
+            return -self._measure(queries.double(), torch.arange(len(gallery))), TIE
+        (asked,), _ = placed(queries, distance=self.distance)
+        if order == "cosine":
+            asked = normalise(asked.double(), order)
+        product = asked.float() @ gallery.T
+        rounding = (gallery.shape[1] + 4) * UNIT
+        if order == "cosine":
+            return product, 2 * rounding
+        squares = gallery.square().sum(dim=1)
+        longest = max(float(squares.max()), float(asked.square().sum(dim=1).max()))
+        return 2 * product - squares, 8 * rounding * longest
+
+    def _measure(self, queries: Tensor, places: Tensor) -> Tensor:
+        """Return the distances to some rows: (Q, D) float64 and (P,) int64 to (Q, P) float64."""
+        tile = max(1, PAIR_ELEMENTS // max(1, queries.numel()))
+        tiles = [self.distance(queries, self.vectors[part].double()) for part in torch.split(places, tile)]
+        return torch.cat(tiles, dim=1)

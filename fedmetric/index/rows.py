@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 
 from fedmetric.arrays import Arrays, load_arrays, save_arrays, sha256_of
 from fedmetric.durable import flush
-from fedmetric.errors import DataError
+from fedmetric.errors import DataError, FedmetricError
 
 
 class Stamp(NamedTuple):
-    """A file as it was: path in its folder, size in bytes, and time of the last change in ns."""
+    """A file as it was: path in its folder, size in bytes, and when it was last changed, in ns.
+
+    The time is that of the file's record (ctime), which nobody can set back: a file that takes another's place with its
+    size and its time of modification is still another one.
+    """
 
     path: str
     size: int
@@ -28,7 +32,7 @@ class Stamp(NamedTuple):
     def of(cls, path: Path, root: Path) -> Stamp:
         """Return the stamp of a file under a folder."""
         status = path.stat()
-        return cls(path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns)
+        return cls(path.relative_to(root).as_posix(), status.st_size, status.st_ctime_ns)
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,17 @@ class Rows:
 
     def pick(self, stamps: Sequence[Stamp]) -> Rows:
         """Return the rows of these stamps, in this order."""
+        if tuple(stamps) == self.stamps:
+            return self
         return Rows(tuple(stamps), self.vectors[[self.places[stamp] for stamp in stamps]])
 
     @classmethod
     def joined(cls, parts: Sequence[Rows]) -> Rows:
         """Return the rows of all parts; of a stamp that several have, the first."""
-        found = {stamp: part.vectors[row] for part in reversed(parts) for stamp, row in part.places.items()}
+        filled = [part for part in parts if len(part)]
+        if len(filled) == 1:
+            return filled[0]
+        found = {stamp: part.vectors[row] for part in reversed(filled) for stamp, row in part.places.items()}
         return cls(tuple(found), np.stack(list(found.values()))) if found else cls.none()
 
     def arrays(self) -> Arrays:
@@ -77,11 +86,18 @@ class Rows:
         return sha256_of(self.arrays())
 
     def save(self, path: Path) -> None:
-        """Write to a temporary name, wait for the disk, and rename: the file is whole or is not there."""
+        """Write to a temporary name, wait for the disk, and rename: the file is whole or is not there.
+
+        Raises:
+            FedmetricError: the disk refuses.
+        """
         temporary = path.with_name(f".{path.name}")
-        save_arrays(temporary, self.arrays())
-        flush(temporary)
-        temporary.replace(path)
+        try:
+            save_arrays(temporary, self.arrays())
+            flush(temporary)
+            temporary.replace(path)
+        except Exception as error:  # safetensors has a class of its own for a full disk
+            raise FedmetricError(f"{path} cannot be written: {error}") from error
 
     @classmethod
     def load(cls, path: Path) -> Rows:

@@ -4,15 +4,18 @@
     rows-<hash>.safetensors  paths and embeddings (`rows`)
     model-<hash>/            the model (`export`)
     unfinished-<hash>/       parts that an interrupted build had finished
+    .fedmetric-index         says that this is an index; locked while it is built
 
-index.json is replaced in one step, after what it names is on the disk: a reader sees the old index or the new one.
+index.json is replaced in one step, after what it names is on the disk.
 No file holds an image, but embeddings tell of images, and names of files may: the folder is its owner's alone.
 """
 
 from __future__ import annotations
 
 import fcntl
+import filecmp
 import hashlib
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,21 +24,28 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fedmetric.arrays import sha256_of
 from fedmetric.durable import flush
-from fedmetric.errors import DataError, UsageError
+from fedmetric.errors import DataError, FedmetricError, UsageError
 from fedmetric.index.rows import Rows
+from fedmetric.runs import ABOUT as MODEL_ABOUT
+from fedmetric.runs import WEIGHTS
 
 SCHEMA = 1
-ABOUT, LOCK = "index.json", ".lock"
+ABOUT, MARK, NEW_MODEL = "index.json", ".fedmetric-index", ".model"
+OWN = re.compile(r"\.?(rows-[0-9a-f]{12}\.safetensors|(model|unfinished)-[0-9a-f]{12})|\.model")
+"""What the index may remove of its folder."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Settings(BaseModel):
-    """All that decides an embedding beside the file."""
+    """All that decides an embedding beside the file and the machine.
+
+    The whole experiment takes part, not only what is known to matter: an index is rather built anew than wrong.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    root: str = Field(description="folder that is indexed")
     weights_sha256: Sha256 = Field(description="of the model")
     experiment_sha256: Sha256 = Field(description="of the experiment that says what the model is")
     invert: bool = Field(description="whether images are turned from dark ink on white into white ink on black")
@@ -52,9 +62,8 @@ class About(BaseModel):
 
     schema_number: int = Field(SCHEMA, alias="schema", ge=SCHEMA, le=SCHEMA, description="of the folder")
     settings: Settings
-    root: str = Field(description="folder that was indexed")
     rows: str = Field(pattern=r"^rows-[0-9a-f]{12}\.safetensors$", description="file with paths and embeddings")
-    vectors_sha256: Sha256 = Field(description="of the embeddings")
+    rows_sha256: Sha256 = Field(description="of paths and embeddings")
     model: str = Field(pattern=r"^model-[0-9a-f]{12}$", description="folder of the model")
 
 
@@ -70,29 +79,36 @@ class Store:
 
         Raises:
             UsageError: it is something else than an index, or cannot be written.
+            DataError: it has an index.json of another kind.
         """
-        if path.exists() and not (path / LOCK).is_file() and (not path.is_dir() or any(path.iterdir())):
+        known = (path / MARK).is_file() or ((path / ABOUT).is_file() and cls(path).about())
+        if path.exists() and not known and (not path.is_dir() or any(path.iterdir())):
             raise UsageError(f"{path} exists and is no index; choose another --out")
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (path / LOCK).touch()
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o700)
+            (path / MARK).touch()
         except OSError as error:
             raise UsageError(f"{path} cannot be made an index: {error}; choose another --out") from error
         return cls(path)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other builds out.
+        """Keep other builds out, and say in one line what the disk refuses.
 
         Raises:
             UsageError: another process is building this index.
+            FedmetricError: something cannot be written.
         """
-        with (self.path / LOCK).open("w") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go when the file is closed
-            except BlockingIOError as error:
-                raise UsageError(f"another process is building {self.path}; wait for it") from error
-            yield
+        try:
+            with (self.path / MARK).open("w") as stream:
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go when the file is closed
+                except BlockingIOError as error:
+                    raise UsageError(f"another process is building {self.path}; wait for it") from error
+                yield
+        except OSError as error:
+            raise FedmetricError(f"{self.path} cannot be built: {error}; what was finished is kept") from error
 
     def about(self) -> About | None:
         """Return the description of the index, or None where there is no finished one.
@@ -107,7 +123,8 @@ class Store:
             return About.model_validate_json(place.read_bytes())
         except (OSError, ValidationError) as error:
             raise DataError(
-                f"{place} does not describe an index that this version reads; remove {self.path} and build it again"
+                f"{place} does not describe an index that this version reads; if it is one, remove {self.path} and "
+                "build it again"
             ) from error
 
     def rows(self, about: About) -> Rows:
@@ -117,10 +134,8 @@ class Store:
             FedmetricError: the file is missing or damaged.
         """
         rows = Rows.load(self.path / about.rows)
-        if sha256_of({"vectors": rows.vectors}) != about.vectors_sha256:
-            raise DataError(
-                f"{self.path / about.rows} does not match the sha256 in {ABOUT}; remove {self.path} and build it again"
-            )
+        if rows.sha256() != about.rows_sha256:
+            raise DataError(f"{self.path / about.rows} does not match the sha256 in {ABOUT}; build the index again")
         return rows
 
     def parts(self, settings: Settings) -> list[Rows]:
@@ -136,35 +151,46 @@ class Store:
     def _unfinished(self, settings: Settings) -> Path:
         return self.path / f"unfinished-{settings.short()}"
 
-    def replace(self, settings: Settings, root: Path, rows: Rows, model: Path) -> None:
-        """Make these rows and this model the index, and remove what belongs to an earlier one."""
+    def take_model(self, model: Path) -> Path:
+        """Copy a model, so that it is the same from the first embedding to the last: the folder of the copy.
+
+        Raises:
+            FedmetricError: there is no model.
+        """
+        copy = self.path / NEW_MODEL
+        shutil.rmtree(copy, ignore_errors=True)
+        copy.mkdir()
+        for name in (WEIGHTS, MODEL_ABOUT):
+            if not (model / name).is_file():
+                raise FedmetricError(f"{model}: not a model folder: it has no {name}")
+            shutil.copyfile(model / name, copy / name)
+            flush(copy / name)
+        return copy
+
+    def replace(self, settings: Settings, rows: Rows) -> None:
+        """Make these rows and the model that was taken the index, and remove what belongs to an earlier one."""
+        sha256 = rows.sha256()
         about = About(
             settings=settings,
-            root=str(root.resolve()),
-            rows=f"rows-{rows.sha256()[:12]}.safetensors",
-            vectors_sha256=sha256_of({"vectors": rows.vectors}),
+            rows=f"rows-{sha256[:12]}.safetensors",
+            rows_sha256=sha256,
             model=f"model-{settings.short()}",
         )
         rows.save(self.path / about.rows)
-        self._copy(model, self.path / about.model)
+        self._place_model(self.path / about.model)
         temporary = self.path / f".{ABOUT}"
         temporary.write_text(about.model_dump_json(by_alias=True, indent=2) + "\n", encoding="utf-8")
         flush(temporary)
         temporary.replace(self.path / ABOUT)
         flush(self.path)
-        self._clear({ABOUT, LOCK, about.rows, about.model})
-
-    def _copy(self, model: Path, to: Path) -> None:
-        if to.is_dir():
-            return
-        temporary = to.with_name(f".{to.name}")
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.copytree(model, temporary)
-        for path in temporary.iterdir():
-            flush(path)
-        temporary.replace(to)
-
-    def _clear(self, kept: set[str]) -> None:
         for path in self.path.iterdir():
-            if path.name.lstrip(".").startswith(("rows-", "model-", "unfinished-")) and path.name not in kept:
+            if OWN.fullmatch(path.name) and path.name not in (about.rows, about.model):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _place_model(self, place: Path) -> None:
+        """Give the model that was taken its name, unless it is there already, undamaged."""
+        taken, names = self.path / NEW_MODEL, (WEIGHTS, MODEL_ABOUT)
+        if place.is_dir() and filecmp.cmpfiles(taken, place, names, shallow=False)[0] == list(names):
+            return
+        shutil.rmtree(place, ignore_errors=True)
+        taken.replace(place)

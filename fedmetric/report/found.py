@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fedmetric.data.decode import decode_image
 from fedmetric.index import Hit
+from fedmetric.report.text import printable
 
 SIDE = 96
+TITLE = 22
+"""Characters of a path that fit above an image: its last ones."""
 
 
 def draw_found(found: Sequence[tuple[Path, Sequence[Hit]]], root: Path, path: Path) -> None:
@@ -16,7 +20,7 @@ def draw_found(found: Sequence[tuple[Path, Sequence[Hit]]], root: Path, path: Pa
 
     Args:
         found: at least one query, and what was found for each.
-        root: the folder of the images that were found.
+        root: the folder of the images that were found; none outside it is opened.
         path: the PNG to write.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -31,13 +35,16 @@ def draw_found(found: Sequence[tuple[Path, Sequence[Hit]]], root: Path, path: Pa
             axis.set_axis_off()
         _show(line[0], query, query.name)
         for axis, hit in zip(line[1:], hits, strict=False):
-            _show(axis, root / hit.path, f"{hit.distance:.3f}\n{hit.path}")
-    figure.savefig(path)
+            image = root / hit.path
+            inside = image.resolve().is_relative_to(root.resolve())
+            _show(axis, image if inside else None, hit.path, f"{hit.distance:.3f}\n")
+    figure.savefig(path, format="png")
 
 
-def _show(axis: object, image: Path, title: str) -> None:
-    axis.set_title("\n".join(part[-22:] for part in title.split("\n")), fontsize=5)  # type: ignore[attr-defined]
+def _show(axis: Any, image: Path | None, name: str, above: str = "") -> None:
+    axis.set_title(above + printable(name)[-TITLE:], fontsize=5, parse_math=False)
     try:
-        axis.imshow(decode_image(image, SIDE, 3))  # type: ignore[attr-defined]
+        if image is not None:
+            axis.imshow(decode_image(image, SIDE, 3))
     except (ValueError, OSError):
         return

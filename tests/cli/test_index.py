@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,40 @@ def test_a_picture_shows_what_was_found(command: Command, words: tuple[str, str]
     assert answer.code == 0, answer.err
     with Image.open(tmp_path / "found.png") as picture:
         assert picture.width > 2 * picture.height
+        assert len(picture.convert("L").getcolors()) > 100  # random pixels
+
+
+def test_names_that_would_change_the_screen_are_escaped(
+    command: Command, words: tuple[str, str], tmp_path: Path
+) -> None:
+    strange = tmp_path / "pictures" / os.fsdecode(b"\x1b[31m $a$b_$ \xff.png")
+    draw(strange, 40)
+    (tmp_path / "pictures" / "bad\n.png").write_bytes(b"")
+    assert "  bad\\n.png: empty file" in command("index", "build", *words).out
+    answer = command("index", "search", "pictures-index", str(strange), "--picture", "found.png")
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines()[3] == "   1  0.000  \\x1b[31m $a$b_$ \\udcff.png"
+    assert "\x1b" not in answer.out
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_the_work(
+    command: Command, words: tuple[str, str], tmp_path: Path
+) -> None:
+    command("index", "build", *words)
+    for place, reason in (("gone/found.png", "its folder does not exist"), ("pictures", "is a folder")):
+        answer = command("index", "search", "pictures-index", "pictures/a.png", "--picture", place)
+        assert answer.code == 2
+        assert answer.err == f"fedmetric: --picture {place}: {reason}\n"
+
+
+def test_the_index_of_another_folder_of_this_name_is_not_replaced(
+    command: Command, words: tuple[str, str], tmp_path: Path
+) -> None:
+    command("index", "build", *words)
+    draw_folder(tmp_path / "elsewhere" / "pictures")
+    answer = command("index", "build", "run", "elsewhere/pictures")
+    assert answer.code == 2
+    assert f"pictures-index is the index of {tmp_path / 'pictures'}; choose another --out" in answer.err
 
 
 @pytest.mark.parametrize(

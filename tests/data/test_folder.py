@@ -11,6 +11,7 @@ import pytest
 
 from fedmetric.data.base import Allocate
 from fedmetric.data.cache import load_dataset
+from fedmetric.data.layout import walk
 from fedmetric.data.sources.folder import Folder
 from fedmetric.errors import ConfigError, DataError
 from fedmetric.registry import sources
@@ -199,6 +200,33 @@ def test_links_to_folders_are_not_followed_and_broken_links_are_counted(
     assert len(dataset.train) == 30
     assert "1 links to folders were not followed" in dataset.notes
     assert [(item.path, item.reason) for item in dataset.skipped] == [("broken.png", "a link that leads nowhere")]
+
+
+def test_what_may_not_be_read_is_counted_and_never_taken_for_gone(
+    classes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder without permission to list it, and files in one without permission to enter it."""
+    scan, is_file = os.scandir, Path.is_file
+    closed, files = sorted(path for path in classes.iterdir() if path.is_dir())[:2]
+
+    def listed(place: str) -> object:
+        if Path(place) == closed:
+            raise PermissionError(13, "Permission denied", str(place))
+        return scan(place)
+
+    def entered(path: Path) -> bool:
+        if path.parent == files:
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(os, "scandir", listed)
+    monkeypatch.setattr(Path, "is_file", entered)
+    images, _, skipped = walk(classes)
+    told = {item.path: item.reason for item in skipped}
+    assert told.pop(closed.name) == "cannot be listed: Permission denied"
+    assert set(told.values()) == {"cannot be reached: Permission denied"}
+    assert {Path(path).parent.name for path in told} == {files.name}
+    assert not {path.parent for path in images} & {closed, files}
 
 
 def test_too_many_unusable_images_stop_the_run(classes: Path, allocate: Allocate) -> None:

@@ -6,8 +6,11 @@ import pytest
 import torch
 from gallery import draw, draw_folder, write_model
 
+from fedmetric.cli.compare import distances_of
 from fedmetric.errors import DataError, FedmetricError
 from fedmetric.index import Hit, Index, build_index
+from fedmetric.index.rows import Rows
+from fedmetric.index.store import About, Store
 
 
 @pytest.fixture
@@ -60,6 +63,46 @@ def test_the_index_outlives_the_images_and_the_run(pictures: Path, tmp_path: Pat
     assert after.search(after.embed([query])) == hits
     assert isinstance(hits[0][0], Hit)
     assert len(hits[0]) == 5
+
+
+def test_an_index_that_is_replaced_while_it_is_opened_is_read_again(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built(tmp_path)
+    real = Store.rows
+
+    def rows(self: Store, about: About) -> Rows:
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "rows", real)
+            draw(pictures / "new.png", 50)
+            build_index(tmp_path / "model", pictures, tmp_path / "index")
+        monkeypatch.setattr(Store, "rows", real)
+        return real(self, about)
+
+    monkeypatch.setattr(Store, "rows", rows)
+    assert len(Index.open(tmp_path / "index")) == 8
+
+
+def test_a_model_of_other_embeddings_is_refused(pictures: Path, tmp_path: Path) -> None:
+    built(tmp_path)
+    place = next((tmp_path / "index").glob("model-*"))
+    write_model(place, seed=8)
+    with pytest.raises(DataError, match="is not the model of the embeddings; build the index again"):
+        Index.open(tmp_path / "index")
+
+
+def test_compare_and_search_agree_on_a_model_that_averages_mirror_images(pictures: Path, tmp_path: Path) -> None:
+    index = built(tmp_path, "evaluation = {mirror = true}")
+    paths = [pictures / "a.png", pictures / "z.png"]
+    _, matrix = distances_of(tmp_path / "model", paths, None)
+    hits = {hit.path: hit.distance for hit in index.search(index.embed(paths[:1]), 7)[0]}
+    assert hits["z.png"] == pytest.approx(matrix[0][1], abs=1e-6)
+
+
+def test_queries_without_a_direction_are_refused(pictures: Path, tmp_path: Path) -> None:
+    index = built(tmp_path)
+    with pytest.raises(DataError, match="queries: of 2 rows, 2 with only zeros"):
+        index.search(torch.zeros(2, 4))
 
 
 def test_queries_of_another_shape_are_refused(pictures: Path, tmp_path: Path) -> None:

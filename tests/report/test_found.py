@@ -23,6 +23,17 @@ def test_what_was_found_stands_in_order_and_what_is_gone_stays_empty(tmp_path: P
     assert np.allclose(centres, [1 / 8, 3 / 8, 7 / 8], atol=0.03)
 
 
+def test_nothing_outside_the_folder_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    Image.new("RGB", (20, 20), (250, 0, 0)).save(tmp_path / "secret.png")
+    Image.new("RGB", (20, 20), (0, 250, 0)).save(tmp_path / "root" / "a.png")
+    hits = [Hit("../secret.png", 0.1), Hit(str(tmp_path / "secret.png"), 0.2)]
+    draw_found([(tmp_path / "root" / "a.png", hits)], tmp_path / "root", tmp_path / "drawn.png")
+    drawn = np.asarray(Image.open(tmp_path / "drawn.png").convert("RGB"))
+    assert (drawn == (0, 250, 0)).all(axis=2).any()
+    assert not (drawn == (250, 0, 0)).all(axis=2).any()
+
+
 def test_lines_may_be_of_unlike_length(tmp_path: Path) -> None:
     Image.new("L", (9, 9), 100).save(tmp_path / "a.png")
     draw_found([(tmp_path / "a.png", []), (tmp_path / "a.png", [Hit("a.png", 0.0)])], tmp_path, tmp_path / "drawn.png")
