@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from fedmetric.config import Experiment
 from fedmetric.report.tables import title_of
 from fedmetric.simulations.sweep import Cell, summary_of
 
@@ -22,7 +24,7 @@ COLUMNS = (
 def sweep_table(cells: Sequence[Cell], out: Path, columns: Sequence[str] = ()) -> str:
     """Write the table; with several runs of a cell, their mean, the half-width of its 95 % interval by Student's t over
     runs, and the smallest and largest. There is no column for the best. The pixels have a line of their own, or several
-    where cells were measured on different images.
+    where cells were measured on different images or in different ways.
 
     Args:
         cells: of a sweep, some of which may not be done.
@@ -30,36 +32,52 @@ def sweep_table(cells: Sequence[Cell], out: Path, columns: Sequence[str] = ()) -
         columns: names of scores; by default those of `COLUMNS` that some run has.
     """
     if not columns:
-        done = [summary["evaluation"]["trained"] for cell in cells if (summary := summary_of(out, cell))]
-        columns = [name for name in COLUMNS if any(name in scores for scores in done)] or list(COLUMNS[:4])
+        measured = [summary["evaluation"]["trained"] for cell in cells if (summary := summary_of(out, cell))]
+        columns = [name for name in COLUMNS if any(name in scores for scores in measured)] or list(COLUMNS[:4])
     seeds: dict[tuple[str, ...], list[Cell]] = {}
     for cell in cells:
         seeds.setdefault(cell.labels, []).append(cell)
     head = ["cell", *(title_of(name) for name in columns), "rank", "seconds", "runs"]
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     notes = []
-    pixels: dict[str, str] = {}
+    pixels: dict[str, Pixels] = {}
     for labels, group in seeds.items():
         title = ", ".join(labels) or "base"
         problem = group[0].problem
-        summaries = [summary for cell in group if (summary := summary_of(out, cell)) is not None]
+        done = [(cell, summary) for cell in group if (summary := summary_of(out, cell)) is not None]
+        summaries = [summary for _, summary in done]
         if problem or not summaries:
             notes += [f"- {title}: {problem}"] if problem else []
             lines.append("| " + " | ".join([title, *["-"] * (len(head) - 2), "0"]) + " |")
             continue
-        pixels.setdefault(_scores(summaries, "pixels", columns), title)
+        for cell, summary in done:
+            seen = pixels.setdefault(_what_is_measured(cell.experiment), Pixels(title))
+            seen.scores.setdefault((cell.seed, cell.fold), summary["evaluation"].get("pixels", {}))
         rank = _spread([summary["diagnostics"].get("effective_rank") for summary in summaries], 1.0)
         seconds = f"{np.mean([summary['seconds'] for summary in summaries]):.0f}"
-        measured = _scores(summaries, "trained", columns)
-        lines.append(f"| {title} | {measured} | {rank} | {seconds} | {len(summaries)} |")
-    for measured, title in pixels.items():
-        name = "pixels" if len(pixels) == 1 else f"pixels, as for {title}"
-        lines.append(f"| {name} | {measured} | - | - | - |")
+        scores = _scores([summary["evaluation"]["trained"] for summary in summaries], columns)
+        lines.append(f"| {title} | {scores} | {rank} | {seconds} | {len(summaries)} |")
+    for seen in pixels.values():
+        name = "pixels" if len(pixels) == 1 else f"pixels, as for {seen.first}"
+        lines.append(f"| {name} | {_scores(list(seen.scores.values()), columns)} | - | - | - |")
     return "\n".join([*lines, *(["", "Not run:", "", *notes] if notes else [])]) + "\n"
 
 
-def _scores(summaries: Sequence[Mapping[str, Any]], row: str, columns: Sequence[str]) -> str:
-    found = [summary["evaluation"].get(row, {}) for summary in summaries]
+@dataclass(frozen=True)
+class Pixels:
+    """The pixels' scores on one set of images, by seed and fold, and the first cell that was measured on it."""
+
+    first: str
+    scores: dict[tuple[int, int | None], Mapping[str, Any]] = field(default_factory=dict)
+
+
+def _what_is_measured(experiment: Experiment | None) -> str:
+    """Return what decides the images of an evaluation and how they are measured, but for the seed and the fold."""
+    kept = {"data", "image_size", "validation_classes", "validation_folds", "public_classes", "evaluation"}
+    return experiment.model_dump_json(include=kept) if experiment else ""
+
+
+def _scores(found: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     return " | ".join(_score([scores.get(name) for scores in found]) for name in columns)
 
 
