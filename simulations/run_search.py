@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from fedmetric.errors import ConfigError
+from fedmetric.evaluation.evaluator import score_names
+from fedmetric.registry import nearest
 from fedmetric.runs import RunFolder
 from fedmetric.simulations.search import Drawn, Search, Trial, label_of_trial, sampler_of
 from fedmetric.simulations.sweep import (
@@ -46,7 +48,7 @@ def run_search(
         All cells, and those whose run failed.
 
     Raises:
-        ConfigError: a trial cannot work, or would be measured on held-out classes.
+        ConfigError: a trial cannot work, does not measure the metric, or would be measured on held-out classes.
         DataError: a trial would use a class that the base holds out.
     """
     assert sweep.search is not None
@@ -62,6 +64,7 @@ def run_search(
         wanted = [cell for group in new.values() for cell in group]
         if only_done and not all(is_over(out, cell) for cell in wanted):
             break
+        check_measured(search, wanted)
         check_not_chosen_on_held_out(sweep, wanted)
         check_classes_untouched(sweep, wanted)
         before = tuple(trials)
@@ -101,14 +104,23 @@ def trial_of(out: Path, number: int, drawn: Drawn, cells: Sequence[Cell], search
     )  # fmt: skip
 
 
-def figure(scores: dict[str, Any], search: Search) -> float | None:
-    """Return the metric of a search.
+def check_measured(search: Search, cells: Sequence[Cell]) -> None:
+    """Refuse a metric that a cell's evaluation does not give.
 
     Raises:
-        ConfigError: there is no such score.
+        ConfigError: names what it gives.
     """
-    if search.metric not in scores:
-        raise ConfigError(f"search.metric '{search.metric}' is not measured; measured are {', '.join(scores)}")
+    for settings in {cell.experiment.evaluation for cell in cells if cell.experiment}:
+        names = score_names(settings)
+        if search.metric not in names:
+            close = nearest(search.metric, names)
+            raise ConfigError(
+                f"search.metric '{search.metric}' is not measured{close}; measured are {', '.join(names)}"
+            )
+
+
+def figure(scores: dict[str, Any], search: Search) -> float | None:
+    """Return the metric of a search; see `check_measured`."""
     value = scores[search.metric]["mean"]
     return None if value is None else float(value)
 

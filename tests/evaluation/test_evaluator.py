@@ -12,7 +12,7 @@ from fedmetric.distances.mahalanobis import Mahalanobis
 from fedmetric.errors import DataError
 from fedmetric.evaluation.base import Score
 from fedmetric.evaluation.encoders import pixels
-from fedmetric.evaluation.evaluator import Evaluator
+from fedmetric.evaluation.evaluator import Evaluator, score_names
 from fedmetric.evaluation.labelled import Labelled
 from fedmetric.evaluation.retrieval import retrieval_scores
 
@@ -41,6 +41,13 @@ def test_the_names_of_the_scores_are_the_documented_ones() -> None:
     evaluator = Evaluator(image_set(), SETTINGS, seed=1)
     assert set(evaluator(pixels, full=False)) == ALWAYS
     assert set(evaluator(pixels, full=True)) == ALWAYS | TRANSFER
+
+
+def test_the_names_are_known_without_images() -> None:
+    tasks = ("clustering", "identification", "transfer", "verification", "retrieval", "fewshot")
+    everything = SETTINGS.model_copy(update={"tasks": tasks, "rerank": "alpha-qe"})
+    for settings in (SETTINGS, everything):
+        assert score_names(settings) == list(Evaluator(image_set(), settings, seed=1)(pixels, full=True))
 
 
 def test_noisy_copies_are_recognised_by_every_figure() -> None:

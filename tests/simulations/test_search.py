@@ -171,10 +171,11 @@ def test_a_search_on_held_out_classes_is_refused(base: str, tmp_path: Path) -> N
         run_search(sweep(base, set=[]), tmp_path / "out", 1, print)
 
 
-def test_a_metric_that_is_not_measured_is_refused(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "run_sweep", runner([]))
-    with pytest.raises(ConfigError, match="search.metric 'recal@1' is not measured; measured are recall@1"):
+def test_a_metric_that_is_not_measured_is_refused_before_anything_runs(base: str, tmp_path: Path) -> None:
+    told = "search.metric 'recal@1' is not measured; did you mean 'recall@1'.*; measured are recall@1, recall@5"
+    with pytest.raises(ConfigError, match=told):
         run_search(sweep(base, search={"metric": "recal@1"}), tmp_path / "out", 1, print)
+    assert not (tmp_path / "out").exists()
 
 
 def test_settings_are_not_compared_on_held_out_classes_unless_the_file_says_that_nothing_is_chosen(base: str) -> None:
