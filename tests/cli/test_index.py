@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
-from gallery import draw, draw_folder, write_model
 from PIL import Image
 
 from command import Command
+from gallery import draw, draw_folder, write_model
 
 
 @pytest.fixture

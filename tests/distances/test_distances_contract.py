@@ -12,20 +12,13 @@ from fedmetric.distances.base import PairDistance
 from fedmetric.distances.library import LibraryDistance
 from fedmetric.registry import distances
 from oracles.geometry import circle, cloud
+from trained_distance import NAMES, trained
 
-NAMES = sorted(distances)
 DIM = 6
 
 
 def distance(name: str, dim: int = DIM) -> PairDistance:
-    """Build a distance whose weights, if it has any, are not those it starts from."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        built = distances.build(distances[name].options(), dim)
-        for weight in built.parameters():
-            weight.data += 0.3 * torch.randn_like(weight)
-    assert isinstance(built, PairDistance)
-    return built
+    return trained(name, dim, by=0.3)
 
 
 def value(name: str, queries: Tensor, gallery: Tensor) -> Tensor:

@@ -17,22 +17,9 @@ from fedmetric.evaluation.labelled import Labelled
 from fedmetric.evaluation.ranking import Ranking, rank_blocks
 from fedmetric.evaluation.retrieval import retrieval_scores
 from fedmetric.evaluation.similarity import TIE, similarity
-from fedmetric.registry import distances
 from oracles.geometry import circle, cloud, clusters, tied_points
 from oracles.retrieval import sorted_relevance
-
-NAMES = sorted(distances)
-
-
-def trained(name: str, dim: int) -> PairDistance:
-    """Build a distance whose weights, if it has any, are not those it starts from."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        built = distances.build(distances[name].options(), dim)
-        for weight in built.parameters():
-            weight.data += 0.5 * torch.randn_like(weight)
-    assert isinstance(built, PairDistance)
-    return built
+from trained_distance import NAMES, trained
 
 
 def facts(blocks: list[Ranking]) -> dict[int, tuple[list[bool], int, int]]:

@@ -20,19 +20,7 @@ from oracles import verification as oracle
 from oracles.geometry import cloud, clusters
 from oracles.identification import candidates, rank_of
 from oracles.reranking import k_reciprocal_distances
-
-NAMES = sorted(distances)
-
-
-def trained(name: str, dim: int) -> PairDistance:
-    """Build a distance whose weights, if it has any, are not those it starts from."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        built = distances.build(distances[name].options(), dim)
-        for weight in built.parameters():
-            weight.data += 0.5 * torch.randn_like(weight)
-    assert isinstance(built, PairDistance)
-    return built
+from trained_distance import NAMES, trained
 
 
 def nearness_by(distance: PairDistance):

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gallery import NAMES, draw, draw_folder, write_model
 from PIL import Image
 
 from fedmetric.errors import DataError, FedmetricError, UsageError
@@ -18,6 +17,7 @@ from fedmetric.index.build import stamps_of
 from fedmetric.index.embedding import FileEncoder
 from fedmetric.index.rows import Stamp
 from fedmetric.index.store import Store
+from gallery import NAMES, draw, draw_folder, write_model
 
 
 @pytest.fixture

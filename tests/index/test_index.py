@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from gallery import draw, draw_folder, write_model
 
 from fedmetric.cli.compare import distances_of
 from fedmetric.errors import DataError, FedmetricError
 from fedmetric.index import Hit, Index, build_index
 from fedmetric.index.rows import Rows
 from fedmetric.index.store import About, Store
+from gallery import draw, draw_folder, write_model
 
 
 @pytest.fixture

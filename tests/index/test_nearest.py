@@ -9,20 +9,12 @@ from torch import Tensor
 from fedmetric.distances.base import PairDistance
 from fedmetric.index import nearest as module
 from fedmetric.index.nearest import Gallery
-from fedmetric.registry import distances
 from oracles.geometry import cloud
-
-NAMES = sorted(distances)
+from trained_distance import NAMES, trained
 
 
 def distance(name: str, dim: int = 6) -> PairDistance:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        built = distances.build(distances[name].options(), dim)
-        for weight in built.parameters():
-            weight.data += 0.3 * torch.randn_like(weight)
-    assert isinstance(built, PairDistance)
-    return built
+    return trained(name, dim, by=0.3)
 
 
 def sorted_by_hand(queries: Tensor, gallery: Tensor, measure: PairDistance, count: int) -> list[list[int]]:
