@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fedmetric.errors import MissingExtraError
-from fedmetric.simulations.benchmarks import augmentation, federation, retrieval
+from fedmetric.simulations.benchmarks import augmentation, federation, retrieval, search
 from fedmetric.simulations.benchmarks.pairs import Pair, time_pairs
 
 
@@ -45,6 +45,12 @@ def test_values_that_differ_are_called_unequal(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(retrieval, "CLASSES", 30)
     monkeypatch.setattr(retrieval, "AGREEMENT", -1.0)
     assert all("NOT EQUAL" in pair.note for pair in retrieval.evaluator_speed(1))
+
+
+def test_the_search_finds_what_faiss_finds() -> None:
+    pytest.importorskip("faiss", reason="the extra 'benchmarks' is not installed")
+    (pair,) = search.search_speed(1, rows=500, queries=20)
+    assert pair.note == "20 of 20 queries find the same 10 in the same order"
 
 
 def test_without_faiss_the_pip_line_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
