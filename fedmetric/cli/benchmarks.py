@@ -14,7 +14,7 @@ def benchmarks(
     pairs: Annotated[int, typer.Option("--pairs", min=1, help="Interleaved runs of each side.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
-    """Time the federation, the views, the evaluator and the search against the obvious alternative, in interleaved pairs."""
+    """Time federation, views, evaluator and search against the obvious alternative, in interleaved pairs."""
     from fedmetric.simulations.benchmarks.augmentation import augmentation_speed
     from fedmetric.simulations.benchmarks.federation import federation_overhead
     from fedmetric.simulations.benchmarks.retrieval import evaluator_speed, require_faiss

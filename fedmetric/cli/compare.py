@@ -22,6 +22,7 @@ def compare(
 ) -> None:
     """Print the distance of every pair of image files, by the distance that the model was trained for."""
     from fedmetric.errors import UsageError
+    from fedmetric.report.text import printable
 
     if len(images) < 2:
         raise UsageError(f"{len(images)} image given; name two or more to compare")
@@ -29,9 +30,9 @@ def compare(
     if as_json:
         print_json({"distance": name, "images": [str(path) for path in images], "distances": matrix})
         return
-    print(f"{folder}: {name} distance, 0 is the same")
+    print(f"{printable(str(folder))}: {name} distance, 0 is the same")
     for number, path in enumerate(images, start=1):
-        print(f"{number:>4}  {path}")
+        print(f"{number:>4}  {printable(str(path))}")
     for line in table(matrix):
         print(line)
 
@@ -61,7 +62,7 @@ def distances_of(folder: Path, paths: Sequence[Path], invert: bool | None) -> tu
 
     model = load_model(find_model(folder))
     files = FileEncoder(model, inverts(model) if invert is None else invert)
-    embeddings = files.embed(files.read_all(paths))
+    embeddings = files.embed_all(paths)
     with torch.no_grad():
         matrix: list[list[float]] = SiameseNetwork(nn.Identity(), model.distance.cpu()).matrix(embeddings).tolist()
     return model.distance_name, matrix

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +38,7 @@ def build(
         print_json({"index": str(place), **asdict(built)})
         return
     counts = f"{built.embedded:,} embedded, {built.kept:,} as they were, {built.removed:,} removed"
-    print(f"{place}: {built.images:,} images, {built.dimension} dimensions; {counts}")
+    print(f"{printable(str(place))}: {built.images:,} images, {built.dimension} dimensions; {counts}")
     for note in built.notes:
         print(note)
     if built.skipped:
@@ -49,8 +50,11 @@ def build(
 
 
 def _show_progress(done: int, wanted: int) -> None:
+    if sys.stderr is None:  # closed by whoever started this process
+        return
     end = "\r" if sys.stderr.isatty() and done < wanted else "\n"
-    print(f"{done:,} of {wanted:,} images", end=end, file=sys.stderr, flush=True)
+    with suppress(OSError):  # nobody reads any more; the work goes on
+        print(f"{done:,} of {wanted:,} images", end=end, file=sys.stderr, flush=True)
 
 
 @app.command()
@@ -66,24 +70,31 @@ def search(
     """Find the images of an index that are nearest to given ones, which may be of classes nobody trained on."""
     from dataclasses import asdict
 
+    from fedmetric.errors import UsageError
     from fedmetric.index import Index
     from fedmetric.report.text import printable
 
     check_picture(picture)
     opened = Index.open(index)
+    if picture is not None:
+        place = picture.resolve()
+        if place.is_relative_to(opened.root) or place in {query.resolve() for query in queries}:
+            raise UsageError(f"--picture {picture} lies among the images; choose another place")
     found = list(zip(queries, opened.search(opened.embed(queries), top), strict=True))
     name = opened.model.distance_name
-    if picture is not None:
-        from fedmetric.report.found import draw_found
-
-        draw_found(found, opened.root, picture)
     if as_json:
         hits = [{"query": str(query), "hits": [asdict(hit) for hit in line]} for query, line in found]
         print_json({"root": str(opened.root), "distance": name, "found": hits})
-        return
+    else:
+        print(f"{len(opened):,} images of {printable(str(opened.root))}; {name} distance, 0 is the same")
+        for query, line in found:
+            print(f"\n{printable(str(query))}")
+            for rank, hit in enumerate(line, start=1):
+                print(f"{rank:>4}  {hit.distance:.3f}  {printable(hit.path)}")
+    if picture is not None:
+        from fedmetric.report.found import draw_found
 
-    print(f"{len(opened):,} images of {opened.root}; {name} distance, 0 is the same")
-    for query, line in found:
-        print(f"\n{printable(str(query))}")
-        for rank, hit in enumerate(line, start=1):
-            print(f"{rank:>4}  {hit.distance:.3f}  {printable(hit.path)}")
+        try:
+            draw_found(found, opened.root, picture)
+        except OSError as error:
+            raise UsageError(f"--picture {picture} cannot be written: {error}") from error

@@ -108,9 +108,12 @@ def root_of(images: Path, out: Path) -> str:
         DataError: it is no folder, or its name is no text.
         UsageError: it is where the index shall be, or the index there is of another folder.
     """
+    try:
+        root = str(images.resolve(strict=True))
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{images} is no folder of images: {error}") from error
     if not images.is_dir():
         raise DataError(f"{images} is no folder of images")
-    root = str(images.resolve())
     try:
         root.encode()
     except UnicodeEncodeError as error:
@@ -149,7 +152,7 @@ def stamps_of(paths: Sequence[Path], root: Path) -> tuple[list[Stamp], list[Skip
             if not path.resolve().is_relative_to(inside):
                 raise ValueError("a link out of the folder")
             stamps.append(Stamp.of(path, root))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:  # of a link to itself, resolve() makes a RuntimeError
             unusable.append(Skipped(path.relative_to(root).as_posix(), str(error)))
     return sorted(stamps), unusable
 

@@ -46,11 +46,11 @@ class FileEncoder:
         """
         return decode_image(path, self.model.experiment.image_size, self.model.channels, self.invert)
 
-    def read_all(self, paths: Sequence[Path]) -> Images:
-        """Decode files of which none may fail: (N, H, W, C) uint8.
+    def embed_all(self, paths: Sequence[Path]) -> Tensor:
+        """Embed files of which none may fail, at least one: (N, D) float32 on the CPU.
 
         Raises:
-            DataError: a file cannot be used; names it and the reason.
+            DataError: a file cannot be used, or the model gives it no direction; names it and the reason.
         """
         decoded = []
         for path in paths:
@@ -58,7 +58,11 @@ class FileEncoder:
                 decoded.append(self.read(path))
             except (ValueError, OSError) as error:
                 raise DataError(f"{path}: {error}") from error
-        return np.stack(decoded)
+        found = self.embed(np.stack(decoded))
+        for path, has in zip(paths, has_direction(found), strict=True):
+            if not has:
+                raise DataError(f"{path}: {NO_DIRECTION}")
+        return found
 
     def embed(self, images: Images) -> Tensor:
         """Embed decoded images, on the GPU if there is one: (N, H, W, C) uint8 to (N, D) float32 on the CPU.
@@ -93,6 +97,12 @@ class FileEncoder:
         if not kept:
             return Rows.none(), skipped
         found = self.embed(np.stack(decoded))
-        directed = (found.isfinite().all(dim=1) & found.any(dim=1)).tolist()
+        directed = has_direction(found)
         skipped += [Skipped(stamp.path, NO_DIRECTION) for stamp in compress(kept, (not has for has in directed))]
         return Rows(tuple(compress(kept, directed)), found[directed].numpy()), skipped
+
+
+def has_direction(embeddings: Tensor) -> list[bool]:
+    """Return of each row of (N, D) float whether it is finite and not all zero."""
+    found: list[bool] = (embeddings.isfinite().all(dim=1) & embeddings.any(dim=1)).tolist()
+    return found

@@ -83,13 +83,12 @@ class Index:
         return len(self.rows)
 
     def embed(self, paths: Sequence[Path]) -> Tensor:
-        """Embed image files as those of the index were: (Q, D) float32, for `search`.
+        """Embed image files, at least one, as those of the index were: (Q, D) float32, for `search`.
 
         Raises:
-            DataError: a file cannot be used, with the reason.
+            DataError: a file cannot be used, or the model gives it no direction; names it and the reason.
         """
-        files = FileEncoder(self.model, self.invert)
-        return files.embed(files.read_all(paths))
+        return FileEncoder(self.model, self.invert).embed_all(paths)
 
     def search(self, embeddings: Tensor, count: int = 5) -> list[list[Hit]]:
         """Find the nearest images.
@@ -102,8 +101,10 @@ class Index:
             For each query its hits, the nearest first; those that are equally near in the order of their paths.
 
         Raises:
-            DataError: embeddings of another shape than those of the index, or without a direction.
+            DataError: embeddings of another shape than those of the index, or without a direction; no count.
         """
+        if count < 1:
+            raise DataError(f"{count} images cannot be found; count is at least 1")
         dimension = self.rows.vectors.shape[1]
         if embeddings.ndim != 2 or embeddings.shape[1] != dimension:
             raise DataError(

@@ -20,7 +20,7 @@ PAIR_ELEMENTS = 2**20
 UNIT = 2.0**-24
 """Half of the distance from 1 to the next float32."""
 TIE = 2.0**-48
-"""Distances that differ by less are taken as equal: float64 sums of equal rows may."""
+"""Distances that differ by less, or by this share of them, are taken as equal: float64 sums of equal rows may."""
 
 
 class Gallery:
@@ -65,7 +65,7 @@ class Gallery:
             for line, kept in enumerate(nearness >= last - slack):
                 places = torch.nonzero(kept).flatten()
                 away = self._measure(part[line : line + 1].double(), places)[0]
-                order = (away / TIE).round().argsort(stable=True)[:count]
+                order = _in_order(away)[:count]
                 rows[start + line], far[start + line] = places[order], away[order]
         return rows, far
 
@@ -94,3 +94,13 @@ class Gallery:
         tile = max(1, PAIR_ELEMENTS // max(1, queries.numel()))
         tiles = [self.distance(queries, self.vectors[part].double()) for part in torch.split(places, tile)]
         return torch.cat(tiles, dim=1)
+
+
+def _in_order(away: Tensor) -> Tensor:
+    """Return the places of (P,) distances, the smallest first, those that are as good as equal in their own order."""
+    by_distance = away.argsort(stable=True)
+    ascending = away[by_distance]
+    apart = ascending.diff() > TIE * ascending[1:].clamp(min=1)
+    group = torch.empty_like(by_distance)
+    group[by_distance] = torch.cat([torch.zeros(1, dtype=torch.int64), apart.cumsum(dim=0)])
+    return group.argsort(stable=True)

@@ -101,7 +101,7 @@ class Store:
             FedmetricError: something cannot be written.
         """
         try:
-            with (self.path / MARK).open("w") as stream:
+            with (self.path / MARK).open("a") as stream:
                 try:
                     fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go when the file is closed
                 except BlockingIOError as error:
@@ -139,14 +139,22 @@ class Store:
         return rows
 
     def parts(self, settings: Settings) -> list[Rows]:
-        """Read what an interrupted build with the same settings had finished."""
-        return [Rows.load(path) for path in sorted(self._unfinished(settings).glob("part-*"))]
+        """Read what an interrupted build with the same settings had finished; what is damaged is left out."""
+        found = []
+        for path in sorted(self._unfinished(settings).glob("part-*")):
+            try:
+                part = Rows.load(path)
+            except FedmetricError:
+                continue
+            if part.sha256() in path.name:
+                found.append(part)
+        return found
 
     def put_aside(self, settings: Settings, part: Rows) -> None:
-        """Keep finished rows, in case the build is interrupted."""
+        """Keep finished rows, in case the build is interrupted, under a name that holds their hash."""
         folder = self._unfinished(settings)
         folder.mkdir(exist_ok=True)
-        part.save(folder / f"part-{len(list(folder.glob('part-*'))):06d}.safetensors")
+        part.save(folder / f"part-{part.sha256()}.safetensors")
 
     def _unfinished(self, settings: Settings) -> Path:
         return self.path / f"unfinished-{settings.short()}"
@@ -158,7 +166,7 @@ class Store:
             FedmetricError: there is no model.
         """
         copy = self.path / NEW_MODEL
-        shutil.rmtree(copy, ignore_errors=True)
+        _remove(copy)
         copy.mkdir()
         for name in (WEIGHTS, MODEL_ABOUT):
             if not (model / name).is_file():
@@ -185,12 +193,20 @@ class Store:
         flush(self.path)
         for path in self.path.iterdir():
             if OWN.fullmatch(path.name) and path.name not in (about.rows, about.model):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                _remove(path)
 
     def _place_model(self, place: Path) -> None:
         """Give the model that was taken its name, unless it is there already, undamaged."""
         taken, names = self.path / NEW_MODEL, (WEIGHTS, MODEL_ABOUT)
         if place.is_dir() and filecmp.cmpfiles(taken, place, names, shallow=False)[0] == list(names):
             return
-        shutil.rmtree(place, ignore_errors=True)
+        _remove(place)
         taken.replace(place)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder with what is in it, a file, or a link and not what it leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

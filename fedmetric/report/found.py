@@ -11,12 +11,14 @@ from fedmetric.index import Hit
 from fedmetric.report.text import printable
 
 SIDE = 96
+MOST = 40
+"""Lines, and images in a line, that are drawn."""
 TITLE = 22
 """Characters of a path that fit above an image: its last ones."""
 
 
 def draw_found(found: Sequence[tuple[Path, Sequence[Hit]]], root: Path, path: Path) -> None:
-    """Draw one line for each query; the place of an image that is no longer there stays empty.
+    """Draw one line for each query, `MOST` at most; the place of an image that is no longer there stays empty.
 
     Args:
         found: at least one query, and what was found for each.
@@ -26,6 +28,7 @@ def draw_found(found: Sequence[tuple[Path, Sequence[Hit]]], root: Path, path: Pa
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    found = [(query, hits[:MOST]) for query, hits in found[:MOST]]
     columns = 1 + max(len(hits) for _, hits in found)
     figure = Figure(figsize=(1.1 * columns, 1.35 * len(found)), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
@@ -35,16 +38,14 @@ def draw_found(found: Sequence[tuple[Path, Sequence[Hit]]], root: Path, path: Pa
             axis.set_axis_off()
         _show(line[0], query, query.name)
         for axis, hit in zip(line[1:], hits, strict=False):
-            image = root / hit.path
-            inside = image.resolve().is_relative_to(root.resolve())
-            _show(axis, image if inside else None, hit.path, f"{hit.distance:.3f}\n")
+            _show(axis, root / hit.path, hit.path, f"{hit.distance:.3f}\n", inside=root)
     figure.savefig(path, format="png")
 
 
-def _show(axis: Any, image: Path | None, name: str, above: str = "") -> None:
+def _show(axis: Any, image: Path, name: str, above: str = "", inside: Path | None = None) -> None:
     axis.set_title(above + printable(name)[-TITLE:], fontsize=5, parse_math=False)
     try:
-        if image is not None:
+        if inside is None or image.resolve().is_relative_to(inside.resolve()):
             axis.imshow(decode_image(image, SIDE, 3))
-    except (ValueError, OSError):
+    except (ValueError, OSError, RuntimeError):  # gone, damaged, or a link to itself
         return

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from command import Command
+from fedmetric.cli import index_commands
 from gallery import draw, draw_folder, write_model
 
 
@@ -95,6 +98,39 @@ def test_a_picture_that_cannot_be_written_is_refused_before_the_work(
         answer = command("index", "search", "pictures-index", "pictures/a.png", "--picture", place)
         assert answer.code == 2
         assert answer.err == f"fedmetric: --picture {place}: {reason}\n"
+
+
+def test_a_picture_never_takes_the_place_of_an_image(command: Command, words: tuple[str, str], tmp_path: Path) -> None:
+    command("index", "build", *words)
+    query = draw(tmp_path / "query.png", 9)
+    before = query.read_bytes()
+    for place in ("pictures/a.png", "pictures/new.png", "query.png"):
+        answer = command("index", "search", "pictures-index", "query.png", "--picture", place)
+        assert (answer.code, answer.err) == (
+            2,
+            f"fedmetric: --picture {place} lies among the images; choose another place\n",
+        )
+    assert query.read_bytes() == before
+
+
+def test_a_picture_that_the_disk_refuses_costs_no_answer(command: Command, words: tuple[str, str]) -> None:
+    command("index", "build", *words)
+    answer = command("index", "search", "pictures-index", "pictures/a.png", "--picture", "/dev/full")
+    assert answer.code == 2
+    assert "--picture /dev/full cannot be written: " in answer.err
+    assert "   1  0.000  a.png" in answer.out
+
+
+def test_progress_that_nobody_reads_does_not_end_a_build(
+    command: Command, words: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    for stderr in (Closed(), None):
+        monkeypatch.setattr(sys, "stderr", stderr)
+        index_commands._show_progress(1, 2)
 
 
 def test_the_index_of_another_folder_of_this_name_is_not_replaced(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from fedmetric.cli.compare import distances_of
 from fedmetric.errors import DataError, FedmetricError
@@ -110,6 +111,19 @@ def test_queries_of_another_shape_are_refused(pictures: Path, tmp_path: Path) ->
     for wrong in (torch.ones(2, 3), torch.ones(5)):
         with pytest.raises(DataError, match=r"do not fit embeddings of \d+ dimensions; embed them with Index.embed"):
             index.search(wrong)
+
+
+def test_a_query_without_a_direction_is_named(pictures: Path, tmp_path: Path) -> None:
+    index = built(tmp_path)
+    black = tmp_path / "black.png"
+    Image.new("L", (16, 16), 0).save(black)
+    with pytest.raises(DataError, match="black.png: the model gives it no direction"):
+        index.embed([pictures / "a.png", black])
+
+
+def test_nothing_is_no_number_of_images_to_find(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="0 images cannot be found; count is at least 1"):
+        built(tmp_path).search(torch.ones(1, 4), 0)
 
 
 def test_queries_that_cannot_be_read_are_named(pictures: Path, tmp_path: Path) -> None:

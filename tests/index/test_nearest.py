@@ -43,6 +43,15 @@ def test_what_is_equally_near_comes_in_the_order_of_the_gallery(name: str) -> No
     assert far[0].tolist() == pytest.approx([0, 0], abs=1e-7)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_copies_come_in_order_wherever_they_stand_in_a_large_gallery(name: str) -> None:
+    """Rounding differs with the place of a row in a product; what is equal stays in order all the same."""
+    few = cloud(40, 64, 5)
+    gallery = few[torch.arange(1200) % 40]
+    rows, _ = Gallery(gallery, distance(name, 64)).nearest(few, 7)
+    assert rows.tolist() == [[place + 40 * copy for copy in range(7)] for place in range(40)]
+
+
 def test_a_gallery_of_equals_is_searched_in_order() -> None:
     rows, _ = Gallery(torch.ones(50, 6), distance("cosine")).nearest(cloud(2, 6, 1), 4)
     assert rows.tolist() == [[0, 1, 2, 3]] * 2

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -120,8 +121,7 @@ def test_an_index_that_dies_while_it_removes_the_old_one_is_the_new_one(
 
     store.take_model(model)
     with monkeypatch.context() as patch:
-        patch.setattr("fedmetric.index.store.shutil.rmtree", lambda path, ignore_errors=False: die(path))
-        patch.setattr(Path, "unlink", die)
+        patch.setattr("fedmetric.index.store._remove", die)
         patch.setattr(Store, "_place_model", lambda self, place: (store.path / ".model").replace(place))
         with pytest.raises(KeyboardInterrupt):
             store.replace(OTHER, rows("b"))
@@ -147,7 +147,7 @@ def test_a_full_disk_is_one_line(store: Store, monkeypatch: pytest.MonkeyPatch) 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("fedmetric.index.rows.save_arrays", full)
-    with pytest.raises(FedmetricError, match=r"part-000000.safetensors cannot be written: .*No space left on device"):
+    with pytest.raises(FedmetricError, match=r"part-\w{64}.safetensors cannot be written: .*No space left"):
         store.put_aside(SETTINGS, rows("a"))
     told = r"index cannot be built: .*No space left .*; what was finished is kept"
     with pytest.raises(FedmetricError, match=told), store.alone():
@@ -158,8 +158,41 @@ def test_parts_belong_to_their_settings(store: Store) -> None:
     assert store.about() is None
     store.put_aside(SETTINGS, rows("a"))
     store.put_aside(SETTINGS, rows("b"))
-    assert [part.stamps for part in store.parts(SETTINGS)] == [rows("a").stamps, rows("b").stamps]
+    assert {part.stamps for part in store.parts(SETTINGS)} == {rows("a").stamps, rows("b").stamps}
     assert store.parts(OTHER) == []
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-1] + bytes([data[-1] ^ 64])])
+def test_a_damaged_part_is_left_out_and_the_others_serve(store: Store, damage: Callable[[bytes], bytes]) -> None:
+    store.put_aside(SETTINGS, rows("a"))
+    (hurt,) = (store.path / f"unfinished-{SETTINGS.short()}").iterdir()
+    hurt.write_bytes(damage(hurt.read_bytes()))
+    store.put_aside(SETTINGS, rows("b"))
+    assert [part.stamps for part in store.parts(SETTINGS)] == [rows("b").stamps]
+
+
+def test_a_mark_that_is_a_link_empties_no_file_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("ten years")
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / ".fedmetric-index").symlink_to(tmp_path / "thesis.tex")
+    with Store.create(tmp_path / "index").alone():
+        pass
+    assert (tmp_path / "thesis.tex").read_text() == "ten years"
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_whatever_stands_where_the_model_is_copied_to_makes_room(
+    store: Store, model: Path, tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "a.txt").write_text("")
+    if kind == "file":
+        (store.path / ".model").write_text("")
+    else:
+        (store.path / ".model").symlink_to(tmp_path / "precious")
+    put(store, SETTINGS, rows("a"), model)
+    assert stamps(store) == rows("a").stamps
+    assert (tmp_path / "precious" / "a.txt").exists()
 
 
 def test_two_builds_at_a_time_are_refused(store: Store) -> None:
