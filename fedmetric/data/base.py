@@ -83,6 +83,11 @@ class Skipped:
     reason: str
 
 
+def first_reasons(skipped: Sequence[Skipped]) -> str:
+    """Name the first three of the files that were left out, and why; nothing where there are none."""
+    return "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Images to learn from and images of classes that nobody trains on.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fedmetric.data.base import Images, Skipped
+from fedmetric.data.base import Images, Skipped, first_reasons
 from fedmetric.errors import DataError
 
 MAX_PIXELS = 64_000_000
@@ -99,8 +99,8 @@ def decode_files(
         except (ValueError, OSError) as error:
             skipped.append(Skipped(str(path.relative_to(root) if path.is_relative_to(root) else path.name), str(error)))
     if len(skipped) > MAX_SKIPPED_SHARE * len(paths):
-        first = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
         raise DataError(
-            f"{root}: {len(skipped)} of {len(paths)} images cannot be used, more than {MAX_SKIPPED_SHARE:.0%}; {first}"
+            f"{root}: {len(skipped)} of {len(paths)} images cannot be used, more than {MAX_SKIPPED_SHARE:.0%}; "
+            f"{first_reasons(skipped)}"
         )
     return np.asarray(kept, dtype=np.int64), skipped

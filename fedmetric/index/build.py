@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from fedmetric.data.base import Skipped
+from fedmetric.data.base import Skipped, first_reasons
 from fedmetric.data.layout import walk
 from fedmetric.errors import DataError, FedmetricError, UsageError
 from fedmetric.export import Model, load_model
@@ -88,7 +88,7 @@ def build_index(
         found = Rows.joined(parts)
         rows = found.pick([stamp for stamp in stamps if stamp in found.places])
         if not len(rows):
-            raise DataError(f"{images}: no image can be used; {told(skipped) or 'there is none'}")
+            raise DataError(f"{images}: no image can be used; {first_reasons(skipped) or 'there is none'}")
         store.replace(settings, rows)
     return Built(
         images=len(rows),
@@ -155,8 +155,3 @@ def stamps_of(paths: Sequence[Path], root: Path) -> tuple[list[Stamp], list[Skip
         except (OSError, ValueError, RuntimeError) as error:  # of a link to itself, resolve() makes a RuntimeError
             unusable.append(Skipped(path.relative_to(root).as_posix(), str(error)))
     return sorted(stamps), unusable
-
-
-def told(skipped: Sequence[Skipped]) -> str:
-    """Name the first three of the files that cannot be used, and why."""
-    return "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])

@@ -41,6 +41,11 @@ class Gallery:
         (rows,), order = placed(self.vectors, distance=self.distance)
         return normalise(rows.double(), order).float() if order == "cosine" else rows.float(), order
 
+    @cached_property
+    def _squares(self) -> Tensor:
+        """The squared lengths of the rows where they are compared: (G,)."""
+        return self._where_compared[0].square().sum(dim=1)
+
     @torch.no_grad()
     def nearest(self, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Find the nearest rows for each query.
@@ -85,9 +90,8 @@ class Gallery:
         rounding = (gallery.shape[1] + 4) * UNIT
         if order == "cosine":
             return product, 2 * rounding
-        squares = gallery.square().sum(dim=1)
-        longest = max(float(squares.max()), float(asked.square().sum(dim=1).max()))
-        return 2 * product - squares, 8 * rounding * longest
+        longest = max(float(self._squares.max()), float(asked.square().sum(dim=1).max()))
+        return 2 * product - self._squares, 8 * rounding * longest
 
     def _measure(self, queries: Tensor, places: Tensor) -> Tensor:
         """Return the distances to some rows: (Q, D) float64 and (P,) int64 to (Q, P) float64."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from fedmetric.data.base import UNLABELLED, Allocate, Dataset, ImageSet, Skipped, Source
+from fedmetric.data.base import UNLABELLED, Allocate, Dataset, ImageSet, Skipped, Source, first_reasons
 from fedmetric.data.colour import channels_of
 from fedmetric.data.decode import MAX_SKIPPED_SHARE, decode_files
 from fedmetric.data.holdout_classes import classes_by_hash, classes_named, classes_of_split
@@ -82,7 +82,7 @@ class Folder(Source):
             listing = list_folder(place, self.layout)
         named = len(listing.paths) + len(listing.skipped)
         if not listing.paths or len(listing.skipped) > MAX_SKIPPED_SHARE * named:
-            first = "; ".join(f"{item.path}: {item.reason}" for item in listing.skipped[:3])
+            first = first_reasons(listing.skipped)
             raise DataError(
                 f"{place}: {len(listing.skipped)} of {named} images cannot be used; {first or 'none is named'}"
             )
