@@ -93,8 +93,8 @@ def supervise(beginning: Beginning, listen: Emit, conduct: Conduct, fail_on: str
     def emit(event: Mapping[str, Any]) -> None:
         nonlocal last_round
         folder.append(event)
-        last_round = event["round"] if event["event"] == "round" else last_round
         listen(event)
+        last_round = event["round"] if event["event"] == "round" else last_round
         if event["event"] == "alarm" and event["kind"] == fail_on:
             raise CollapseError(f"round {event['round']}: {event['text']}")
 

@@ -188,7 +188,7 @@ def study(
     import sys
 
     use_data(data)
-    from fedmetric.cli.run_commands import signals_end_the_run
+    from fedmetric.cli.interruption import signals_end_the_run
     from fedmetric.report.frontier import draw_frontier, frontier_table
     from fedmetric.simulations.engines.processes import default_workers
     from fedmetric.simulations.study import Settings, run_study, study_of

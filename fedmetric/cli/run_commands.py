@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, Literal
 
 import typer
@@ -27,8 +24,8 @@ from fedmetric.cli.arguments import (
     use_data,
     with_target,
 )
+from fedmetric.cli.interruption import signals_end_the_run
 from fedmetric.cli.screen import console
-from fedmetric.errors import Interrupted
 
 DEMO = "glyphs"
 
@@ -145,25 +142,9 @@ def follow_run(launch: Callable[[Callable[[Any], None]], dict[str, Any]], folder
     """Show a run while it runs, and its result; signals end it between two steps."""
     from fedmetric.cli.progress import Progress
 
-    with signals_end_the_run(), Progress() as progress:
-        summary = launch(progress)
+    with signals_end_the_run() as interruption, Progress() as progress:
+        summary = launch(interruption.after_rounds(progress))
     _show(summary, f"{folder}: {summary['rounds']} rounds, {summary['seconds']:.0f} s", as_json)
-
-
-@contextmanager
-def signals_end_the_run() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into an error that is raised between two steps, so that a checkpoint can be written."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)
-        raise Interrupted(number)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _show(summary: dict[str, Any], title: str, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fedmetric.cli.arguments import DataOption, use_data
-from fedmetric.cli.run_commands import signals_end_the_run
+from fedmetric.cli.interruption import signals_end_the_run
 
 
 def sweep(

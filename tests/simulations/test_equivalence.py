@@ -174,6 +174,9 @@ def test_a_run_that_was_interrupted_anywhere_resumes_to_the_same_weights(tmp_pat
     whole = start_run(experiment, tmp_path / "whole", ignore, workers=1)
     with pytest.raises(Interrupted, match="interrupted by signal 15"):
         start_run(experiment, tmp_path / "cut", StopAfter(kind, round), workers=1)
+    kept = sorted(path.name for path in (tmp_path / "cut" / "checkpoints").glob("round-*"))
+    told = json.loads((tmp_path / "cut" / "summary.json").read_text())["rounds"]
+    assert kept[-1:] == ([f"round-{told:04d}"] if told else [])
     resumed = resume_run(tmp_path / "cut", ignore, workers=1)
     assert resumed["weights_sha256"] == whole["weights_sha256"]
     assert resumed["evaluation"] == whole["evaluation"]
