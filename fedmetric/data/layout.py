@@ -125,7 +125,9 @@ def walk(root: Path) -> tuple[list[Path], list[str], list[Skipped]]:
 def _no_file(path: Path) -> str:
     """Return why there is no file to read, or nothing."""
     try:
-        return "" if path.is_file() else "a link that leads nowhere"
+        if path.is_file():
+            return ""
+        return "not a file" if path.exists() else "a link that leads nowhere"
     except OSError as error:
         return f"cannot be reached: {error.strerror}"
 

@@ -189,17 +189,21 @@ def test_a_link_out_of_the_folder_is_not_read(tmp_path: Path, write_image: Write
     assert [(item.path, item.reason) for item in dataset.skipped] == [("link.png", "lies outside the data folder")]
 
 
-def test_links_to_folders_are_not_followed_and_broken_links_are_counted(
+def test_links_to_folders_are_not_followed_and_broken_links_and_pipes_are_counted(
     tmp_path: Path, write_image: Write, allocate: Allocate
 ) -> None:
-    for image in range(30):
+    for image in range(40):
         write_image(tmp_path / "in" / f"{image:02d}.png")
     os.symlink(tmp_path, tmp_path / "in" / "loop")
     os.symlink(tmp_path / "gone.png", tmp_path / "in" / "broken.png")
+    os.mkfifo(tmp_path / "in" / "pipe.png")
     dataset = Folder(tmp_path, path="in").read(8, allocate)
-    assert len(dataset.train) == 30
+    assert len(dataset.train) == 40
     assert "1 links to folders were not followed" in dataset.notes
-    assert [(item.path, item.reason) for item in dataset.skipped] == [("broken.png", "a link that leads nowhere")]
+    assert [(item.path, item.reason) for item in dataset.skipped] == [
+        ("broken.png", "a link that leads nowhere"),
+        ("pipe.png", "not a file"),
+    ]
 
 
 def test_what_may_not_be_read_is_counted_and_never_taken_for_gone(
