@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fedmetric.arrays import Arrays, load_arrays, save_arrays, sha256_of
 from fedmetric.config import Experiment, parse_experiment
@@ -61,17 +62,26 @@ def save_model(
     (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
+def description_of(folder: Path) -> dict[str, Any]:
+    """Read what stands beside a model's weights: "experiment", "channels", "weights_sha256", "trained_class_hashes".
+
+    Raises:
+        FedmetricError: it cannot be read, or lacks one of them.
+    """
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        return {key: about[key] for key in ("experiment", "channels", "weights_sha256", "trained_class_hashes")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FedmetricError(f"{folder}: not a model folder: {error}") from error
+
+
 def load_model(folder: Path) -> Model:
     """Read a model folder; heads that its clients did not share have their initial weights.
 
     Raises:
         FedmetricError: files are missing, or the weights are not those described.
     """
-    try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        described = {key: about[key] for key in ("experiment", "channels", "weights_sha256", "trained_class_hashes")}
-    except (OSError, ValueError, KeyError) as error:
-        raise FedmetricError(f"{folder}: not a model folder: {error}") from error
+    described = description_of(folder)
     shared = load_arrays(folder / WEIGHTS)
     if sha256_of(shared) != described["weights_sha256"]:
         raise FedmetricError(f"{folder / WEIGHTS} does not match the sha256 in {ABOUT}")

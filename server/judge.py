@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from fedmetric.arrays import Arrays
 from fedmetric.config import Experiment
-from fedmetric.data.base import class_hash
+from fedmetric.data.base import check_unseen, class_hash
 from fedmetric.evaluation.base import Score, Scores
 from fedmetric.evaluation.diagnostics import diagnostics, scaled_deviation
 from fedmetric.evaluation.encoders import pixels
@@ -23,6 +23,7 @@ from fedmetric.models.embedder import Embedder, build_embedder
 from fedmetric.seeds import numpy_generator
 from fedmetric.training.batches import to_tensor
 from fedmetric.training.site import Site, compute_device
+from fedmetric.training.start import classes_of_start
 
 INSPECTED = 256
 
@@ -33,8 +34,11 @@ class Judge:
     def __init__(self, site: Site) -> None:
         self.site = site
         seen = {*site.training_images.present_classes(), *site.public_images.present_classes()}
-        self.class_hashes = tuple(class_hash(name) for name in sorted(seen))
         experiment = site.experiment
+        before = classes_of_start(experiment.start) or ()
+        check_unseen(before, site.evaluation_images.present_classes(), "start.weights")
+        own = [class_hash(name) for name in sorted(seen)]
+        self.class_hashes = tuple(dict.fromkeys([*own, *before]))
         self._evaluator = Evaluator(
             site.evaluation_images,
             experiment.evaluation,

@@ -206,22 +206,33 @@ def check_not_chosen_on_held_out(sweep: Sweep, cells: Sequence[Cell]) -> None:
 
 
 def check_classes_untouched(sweep: Sweep, cells: Sequence[Cell]) -> None:
-    """Refuse to train or validate on a class that the base holds out; reads the data sets.
+    """Refuse to train or validate on what the base holds out, or to start from weights that saw it; reads the data.
+
+    Classes are known by their names, and images by their pixels, which a copy of them under other names has too.
 
     Raises:
         DataError: names the classes.
     """
-    from fedmetric.data.base import check_disjoint
-    from fedmetric.training.site import Site
+    from fedmetric.data.base import check_disjoint, check_images_disjoint, check_unseen
+    from fedmetric.data.cache import load_dataset
+    from fedmetric.training.start import classes_of_start
 
     if sweep.report:
         return
     base = load_experiment(sweep.base)
-    others = {cell.experiment.data for cell in cells if cell.experiment and cell.experiment.data != base.data}
-    held_out = Site(base).dataset.held_out.present_classes() if others else ()
+    experiments = [cell.experiment for cell in cells if cell.experiment]
+    others = {experiment.data for experiment in experiments if experiment.data != base.data}
+    starts = {experiment.start for experiment in experiments if experiment.start.weights}
+    if not others and not starts:
+        return
+    held_out = load_dataset(base.data, base.image_size).held_out
+    said = f"{sweep.base}, which the sweep tunes"
+    for start in starts:
+        check_unseen(classes_of_start(start) or (), held_out.present_classes(), f"start.weights = {start.weights}")
     for data in others:
-        used = Site(base.model_copy(update={"data": data})).dataset.train.present_classes()
-        check_disjoint(used, held_out, f"{sweep.base}, which the sweep tunes")
+        used = load_dataset(data, base.image_size).train
+        check_disjoint(used.present_classes(), held_out.present_classes(), said)
+        check_images_disjoint(used, held_out, said)
 
 
 def label_of(value: Value) -> str:

@@ -171,6 +171,31 @@ def check_disjoint(trained: Sequence[str], evaluated: Sequence[str], name: str) 
         )
 
 
+def check_images_disjoint(trained: ImageSet, evaluated: ImageSet, name: str) -> None:
+    """Refuse images that are evaluated and, under whatever name, also trained on; images of one colour do not count.
+
+    Raises:
+        DataError: names a class that they belong to on either side.
+    """
+    known = {_digest(image): row for row, image in enumerate(evaluated.images) if image.min() < image.max()}
+    found = [(row, known[mark]) for row, image in enumerate(trained.images) if (mark := _digest(image)) in known]
+    if found:
+        row, other = found[0]
+        raise DataError(
+            f"{name}: {len(found)} held-out images are also trained on, such as one of {_class_of(evaluated, other)}, "
+            f"here of {_class_of(trained, row)}; held-out classes must be unseen"
+        )
+
+
+def _digest(image: NDArray[np.uint8]) -> bytes:
+    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+
+
+def _class_of(images: ImageSet, row: int) -> str:
+    label = int(images.labels[row])
+    return "no class" if label == UNLABELLED else f"class '{images.classes[label]}'"
+
+
 def check_unseen(trained_hashes: Sequence[str], evaluated: Sequence[str], name: str) -> None:
     """Refuse to evaluate a model on classes whose hashes travel with it.
 

@@ -11,7 +11,8 @@ import numpy as np
 from fedmetric.arrays import Arrays, load_arrays
 from fedmetric.config.experiment import Experiment, Start
 from fedmetric.errors import ConfigError, FedmetricError
-from fedmetric.runs import WEIGHTS, find_model
+from fedmetric.export import description_of
+from fedmetric.runs import ABOUT, WEIGHTS, find_model
 
 HEADS = ("fc.", "classifier.", "head.", "heads.", "last_linear.", "objective.")
 PREFIX = "backbone."
@@ -56,6 +57,26 @@ def with_the_hash_of_its_start(experiment: Experiment) -> Experiment:
         return experiment
     start = experiment.start.model_copy(update={"sha256": sha256_of_file(file_of(experiment.start))})
     return experiment.model_copy(update={"start": start})
+
+
+def classes_of_start(settings: Start) -> tuple[str, ...] | None:
+    """Return the hashes of the classes that the weights to start from were trained on, sorted.
+
+    Returns:
+        None where weights are given and no description of a model stands beside them: nobody knows.
+
+    Raises:
+        ConfigError: the file is not there, or its description cannot be read.
+    """
+    if not settings.weights:
+        return ()
+    folder = file_of(settings).parent
+    if not (folder / ABOUT).is_file():
+        return None
+    try:
+        return tuple(sorted(description_of(folder)["trained_class_hashes"]))
+    except FedmetricError as error:
+        raise ConfigError(f"start.weights: {error}") from error
 
 
 def starting_weights(settings: Start, backbone: Mapping[str, np.ndarray]) -> Arrays:

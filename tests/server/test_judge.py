@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from fedmetric.arrays import Arrays
+from fedmetric.data.base import class_hash
+from fedmetric.errors import DataError
 from fedmetric.evaluation.base import Score
+from fedmetric.export import save_model
 from fedmetric.federation.memory import ClientState
 from fedmetric.models.embedder import build_embedder
+from fedmetric.runs import ABOUT, WEIGHTS
+from fedmetric.server.checkpoints import Checkpoint
+from fedmetric.server.events import start_event
 from fedmetric.server.judge import INSPECTED, Judge, mean_of_clients
 from fedmetric.training.site import Site
 from tiny import tiny
@@ -42,6 +50,32 @@ def fitted(judge: Judge) -> Arrays:
     with torch.no_grad():
         embedder.backbone(inspected(judge))
     return embedder.shared()
+
+
+def test_weights_that_saw_an_evaluated_class_are_not_started_from(tmp_path: Path) -> None:
+    site = Site(BATCH_NORM)
+    seen = site.evaluation_images.present_classes()[0]
+    weights = site.trainer.embedder.shared()
+    save_model(tmp_path, BATCH_NORM, 1, weights, (class_hash(seen),))
+    for place in (tmp_path, tmp_path / WEIGHTS):
+        with pytest.raises(DataError, match=f"start.weights: the model was trained on 1 of the evaluated .*: {seen}"):
+            Judge(Site(tiny(f'start.weights="{place}"')))
+
+
+def test_what_the_start_was_trained_on_travels_with_what_comes_of_it(tmp_path: Path, judge: Judge) -> None:
+    elsewhere = class_hash("a class of another data set")
+    save_model(tmp_path, BATCH_NORM, 1, start(judge), (elsewhere, judge.class_hashes[0]))
+    goes_on = Judge(Site(tiny(f'start.weights="{tmp_path}"')))
+    assert goes_on.class_hashes == (*judge.class_hashes, elsewhere)
+
+
+def test_weights_of_which_nobody_says_what_they_saw_are_told_of(tmp_path: Path, judge: Judge) -> None:
+    save_model(tmp_path, BATCH_NORM, 1, start(judge), ())
+    (tmp_path / ABOUT).unlink()
+    site = Site(tiny(f'start.weights="{tmp_path / WEIGHTS}"'))
+    notes = start_event(site, Checkpoint(0, start(judge), {}, {}, "", ()))["notes"]
+    assert notes[-1].startswith("nothing beside start.weights says which classes it was trained on")
+    assert Judge(site).class_hashes == judge.class_hashes
 
 
 def test_at_most_256_images_of_unseen_classes_are_inspected_and_always_the_same(judge: Judge) -> None:

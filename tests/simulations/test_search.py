@@ -221,7 +221,7 @@ def test_several_seeds_of_a_search_that_stops_trials_are_refused(base: str) -> N
 def test_a_search_runs_for_real_on_a_score_that_is_measured_at_the_end_from_weights_of_another_run(
     base: str, tmp_path: Path
 ) -> None:
-    first = tiny("federation.rounds=1", "evaluation.every=0")
+    first = tiny(*VALIDATION, "federation.rounds=1", "evaluation.every=0")
     start_run(first, tmp_path / "first", lambda event: None, workers=1)
     wanted = sweep(
         base,
