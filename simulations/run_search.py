@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fedmetric.errors import ConfigError
+from fedmetric.evaluation.diagnostics import DIAGNOSTICS
 from fedmetric.evaluation.evaluator import score_names
 from fedmetric.registry import nearest
 from fedmetric.runs import RunFolder
@@ -20,7 +21,6 @@ from fedmetric.simulations.sweep import (
     check_classes_untouched,
     check_not_chosen_on_held_out,
     inline,
-    is_over,
     run_sweep,
     stopped_mark,
     summary_of,
@@ -42,13 +42,13 @@ def run_search(
         out: folder that holds the cells' folders.
         jobs: runs at a time.
         tell: called with one line for each run that ends.
-        only_done: run nothing, and end at the first trial that is not over.
+        only_done: run nothing and choose nothing; leave out what was not begun.
 
     Returns:
-        All cells, and those whose run failed.
+        All cells, those of trials that cannot work among them, and those whose run failed.
 
     Raises:
-        ConfigError: a trial cannot work, does not measure the metric, or would be measured on held-out classes.
+        ConfigError: no trial can work, or one does not measure the metric, or would be measured on held-out classes.
         DataError: a trial would use a class that the base holds out.
     """
     assert sweep.search is not None
@@ -62,8 +62,10 @@ def run_search(
         drawn = {number: sampler.draw(number, trials) for number in numbers}
         new = {number: cells_of_trial(sweep, number, drawn[number]) for number in numbers}
         wanted = [cell for group in new.values() for cell in group]
-        if only_done and not all(is_over(out, cell) for cell in wanted):
-            break
+        if only_done:
+            cells += [cell for cell in wanted if cell.experiment is None or (out / cell.folder).exists()]
+            trials += [trial_of(out, number, drawn[number], new[number], search) for number in numbers]
+            continue
         check_measured(search, wanted)
         check_not_chosen_on_held_out(sweep, wanted)
         check_classes_untouched(sweep, wanted)
@@ -75,28 +77,24 @@ def run_search(
         failed += run_sweep(wanted, out, jobs, tell, hopeless if search.prune else None)
         cells += wanted
         trials += [trial_of(out, number, drawn[number], new[number], search) for number in numbers]
-    write_chosen(out, trials, cells, search)
+    if cells and all(cell.experiment is None for cell in cells):
+        raise ConfigError(f"no trial of the search can be run; the first: {cells[0].labels[0]}: {cells[0].problem}")
+    if not only_done:
+        write_chosen(out, trials, cells, search)
     return cells, failed
 
 
 def cells_of_trial(sweep: Sweep, number: int, drawn: Drawn) -> list[Cell]:
-    """Build a trial's cells.
-
-    Raises:
-        ConfigError: the values cannot work.
-    """
-    found = cells_with(
+    """Build a trial's cells; of values that cannot work together, they hold the reason."""
+    return cells_with(
         sweep, (label_of_trial(number, drawn),), [f"{key}={inline(value)}" for key, value in drawn.items()]
     )
-    if found[0].experiment is None:
-        raise ConfigError(f"{found[0].labels[0]}: {found[0].problem}")
-    return found
 
 
 def trial_of(out: Path, number: int, drawn: Drawn, cells: Sequence[Cell], search: Search) -> Trial:
     """Read what came of a trial from its folders."""
     summaries = [summary_of(out, cell) for cell in cells]
-    values = [figure(summary["evaluation"]["trained"], search) for summary in summaries if summary]
+    values = [figure(summary, search) for summary in summaries if summary]
     known = [value for value in values if value is not None]
     return Trial(
         number, drawn, float(np.mean(known)) if len(known) == len(cells) else None, by_round(out, cells[0], search),
@@ -105,23 +103,34 @@ def trial_of(out: Path, number: int, drawn: Drawn, cells: Sequence[Cell], search
 
 
 def check_measured(search: Search, cells: Sequence[Cell]) -> None:
-    """Refuse a metric that a cell's evaluation does not give.
+    """Refuse a metric that a cell's evaluation does not give, or does not give between rounds to a search that prunes.
 
     Raises:
         ConfigError: names what it gives.
     """
     for settings in {cell.experiment.evaluation for cell in cells if cell.experiment}:
-        names = score_names(settings)
+        names = [*score_names(settings), *DIAGNOSTICS]
         if search.metric not in names:
             close = nearest(search.metric, names)
             raise ConfigError(
                 f"search.metric '{search.metric}' is not measured{close}; measured are {', '.join(names)}"
             )
+        between = [*score_names(settings, full=False), *DIAGNOSTICS]
+        if search.prune and not settings.every:
+            raise ConfigError("search.prune needs evaluations between rounds, and evaluation.every is 0")
+        if search.prune and search.metric not in between:
+            raise ConfigError(
+                f"search.prune needs a metric that is measured between rounds, such as {', '.join(between[:3])}; "
+                f"'{search.metric}' is measured at the end"
+            )
 
 
-def figure(scores: dict[str, Any], search: Search) -> float | None:
+def figure(summary: dict[str, Any], search: Search) -> float | None:
     """Return the metric of a search; see `check_measured`."""
-    value = scores[search.metric]["mean"]
+    if search.metric in DIAGNOSTICS:
+        value = summary["diagnostics"][search.metric]
+    else:
+        value = summary["evaluation"]["trained"][search.metric]["mean"]
     return None if value is None else float(value)
 
 
@@ -131,9 +140,11 @@ def by_round(out: Path, cell: Cell, search: Search) -> dict[int, float]:
         return {}
     found = {}
     for event in RunFolder(out / cell.folder).events():
-        score = event["scores"].get(search.metric) if event["event"] == "evaluation" else None
-        if score is not None and score["mean"] is not None:  # some scores are measured at the end only
-            found[int(event["round"])] = float(score["mean"])
+        if event["event"] != "evaluation":
+            continue
+        means = event["diagnostics"] | {name: score["mean"] for name, score in event["scores"].items()}
+        if (value := means.get(search.metric)) is not None:  # some scores are measured at the end only
+            found[int(event["round"])] = float(value)
     return found
 
 

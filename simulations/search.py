@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fedmetric.errors import ConfigError
+from fedmetric.evaluation.base import LOW_IS_GOOD
 from fedmetric.seeds import numpy_generator
 
 Drawn = Mapping[str, Any]
@@ -51,9 +52,13 @@ class Search(BaseModel):
     sampler: Literal["random", "optuna"] = "random"
     trials: int = Field(20, ge=1)
     metric: str = "recall@1"
-    smaller_is_better: bool = False
     seed: int = Field(0, ge=0)
     prune: bool = False
+
+    @property
+    def smaller_is_better(self) -> bool:
+        """Whether the metric is an error or a distance."""
+        return self.metric in LOW_IS_GOOD
 
 
 @dataclass(frozen=True)

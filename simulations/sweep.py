@@ -170,24 +170,52 @@ def cells_of(sweep: Sweep) -> list[Cell]:
     names = [cell.folder for cell in found]
     if doubled := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"several cells are called {min(doubled)}; give their values or rows different names")
+    first: dict[str, str] = {}
+    for cell in found:
+        if cell.experiment and (twin := first.setdefault(cell.experiment.fingerprint(), cell.folder)) != cell.folder:
+            raise ConfigError(f"{twin} and {cell.folder} are the same experiment; what tells them apart has no effect")
     check_not_chosen_on_held_out(sweep, found)
     return found
 
 
 def cells_with(sweep: Sweep, labels: tuple[str, ...], overrides: Sequence[str]) -> list[Cell]:
-    """Build the cells of one setting: one for each seed and fold."""
+    """Build the cells of one setting: one for each seed and fold.
+
+    Raises:
+        ConfigError: an override is undone by a later one.
+    """
     found = []
     for seed, fold in itertools.product(sweep.seeds, range(sweep.folds) if sweep.folds else (None,)):
         folds = [] if fold is None else [
             "validation_classes=0", f"validation_folds={sweep.folds}", f"validation_fold={fold}",
             "evaluation.on=validation",
         ]  # fmt: skip
+        given = [*folds, f"seed={seed}"]
+        check_kept(sweep.set, given, "the sweep's seeds and folds say")
+        check_kept(overrides, given, "the sweep's seeds and folds say")
+        for position, override in enumerate(overrides):
+            check_kept([override], overrides[position + 1 :], "a later axis or row says")
         try:
-            experiment = load_experiment(sweep.base, [*sweep.set, *overrides, *folds, f"seed={seed}"])
+            experiment = load_experiment(sweep.base, [*sweep.set, *overrides, *given])
             found.append(Cell(labels, seed, with_the_hash_of_its_start(experiment), fold=fold))
         except ConfigError as error:
             found.append(Cell(labels, seed, None, str(error), fold))
     return found
+
+
+def check_kept(overrides: Sequence[str], later: Sequence[str], who: str) -> None:
+    """Refuse overrides that later ones undo: of the same key, of a table around it, or of the method it belongs to.
+
+    Raises:
+        ConfigError: names both.
+    """
+    for override, other in itertools.product(overrides, later):
+        key, undoing = (text.partition("=")[0].strip().split(".") for text in (override, other))
+        around = undoing[:-1] if undoing[-1] == "name" and len(undoing) > 1 else undoing
+        if key[: len(around)] == around and override.replace(" ", "") != other:
+            raise ConfigError(
+                f"{override} has no effect: {who} {other}; leave one out, or put a method before its options"
+            )
 
 
 def check_not_chosen_on_held_out(sweep: Sweep, cells: Sequence[Cell]) -> None:

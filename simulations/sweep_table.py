@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from fedmetric.config import Experiment
+from fedmetric.evaluation.diagnostics import DIAGNOSTICS
 from fedmetric.report.tables import title_of
 from fedmetric.simulations.sweep import Cell, summary_of
 
@@ -53,9 +54,9 @@ def sweep_table(cells: Sequence[Cell], out: Path, columns: Sequence[str] = ()) -
         for cell, summary in done:
             seen = pixels.setdefault(_what_is_measured(cell.experiment), Pixels(title))
             seen.scores.setdefault((cell.seed, cell.fold), summary["evaluation"].get("pixels", {}))
-        rank = _spread([summary["diagnostics"].get("effective_rank") for summary in summaries], 1.0)
+        rank = _spread([summary["diagnostics"].get("effective_rank") for summary in summaries])
         seconds = f"{np.mean([summary['seconds'] for summary in summaries]):.0f}"
-        scores = _scores([summary["evaluation"]["trained"] for summary in summaries], columns)
+        scores = " | ".join(_figure(summaries, name) for name in columns)
         lines.append(f"| {title} | {scores} | {rank} | {seconds} | {len(summaries)} |")
     for seen in pixels.values():
         name = "pixels" if len(pixels) == 1 else f"pixels, as for {seen.first}"
@@ -77,6 +78,12 @@ def _what_is_measured(experiment: Experiment | None) -> str:
     return experiment.model_dump_json(include=kept) if experiment else ""
 
 
+def _figure(summaries: Sequence[Mapping[str, Any]], name: str) -> str:
+    if name in DIAGNOSTICS:
+        return _spread([summary["diagnostics"].get(name) for summary in summaries], digits=2)
+    return _score([summary["evaluation"]["trained"].get(name) for summary in summaries])
+
+
 def _scores(found: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     return " | ".join(_score([scores.get(name) for scores in found]) for name in columns)
 
@@ -86,15 +93,15 @@ def _score(scores: list[dict[str, float] | None]) -> str:
     known = [score for score in scores if score and score["mean"] is not None]
     if len(known) == 1:
         return f"{100 * known[0]['mean']:.1f}" + (f" ±{100 * known[0]['ci95']:.1f}" if known[0]["ci95"] else "")
-    return _spread([score["mean"] for score in known], 100.0)
+    return _spread([100 * score["mean"] for score in known])
 
 
-def _spread(values: list[float | None], factor: float) -> str:
-    known = [factor * value for value in values if value is not None]
+def _spread(values: list[float | None], digits: int = 1) -> str:
+    known = [value for value in values if value is not None]
     if not known:
         return "-"
-    mean = f"{np.mean(known):.1f}"
+    mean, low, high = (f"{value:.{digits}f}" for value in (np.mean(known), min(known), max(known)))
     if len(known) == 1:
         return mean
     half = float(stats.t.ppf(0.975, len(known) - 1)) * float(np.std(known, ddof=1)) / len(known) ** 0.5
-    return f"{mean} ±{half:.1f} ({min(known):.1f} to {max(known):.1f})"
+    return f"{mean} ±{half:.{digits}f} ({low} to {high})"

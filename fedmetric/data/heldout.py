@@ -33,7 +33,7 @@ def training_and_fold(
         What the clients share and what is validated on, class-disjoint.
 
     Raises:
-        ConfigError: some image has no label, or there are fewer groups than folds.
+        ConfigError: only some images have labels, or there are fewer groups than folds.
     """
     images = dataset.train
     what, codes, present = _present_groups(images, f"validation_folds = {folds}", grouping_of_partition)
@@ -49,7 +49,8 @@ def split_groups(
     """Take a share of the groups away from all clients, class-disjoint.
 
     Groups are those of the partition's grouping or else of the set's first, if no class lies in two of them
-    (alphabets); failing both, single classes are taken.
+    (alphabets); failing both, single classes are taken. Where no image has a label, single images are: such a part
+    serves for figures that need none, such as the effective rank.
 
     Args:
         images: what is divided.
@@ -64,7 +65,7 @@ def split_groups(
         What stays and what was taken away; both keep the class indices of the whole.
 
     Raises:
-        ConfigError: some image has no label, or nothing would be left to train on.
+        ConfigError: only some images have labels, or nothing would be left to train on.
     """
     if share == 0:
         return images, images.subset(np.empty(0, dtype=np.int64))
@@ -82,8 +83,10 @@ def _present_groups(
     images: ImageSet, setting: str, preferred: str | None
 ) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
     """Return what groups are, in words, the group of every image, and the groups that have one."""
+    if len(images) > 0 and images.labels.max() < 0:
+        return "images without labels", np.arange(len(images)), np.arange(len(images))
     if len(images) == 0 or images.labels.min() < 0:
-        raise ConfigError(f"{setting} needs labels, but {images.name} has images without; set it to 0")
+        raise ConfigError(f"{setting} needs labels, but only some images of {images.name} have one; set it to 0")
     what, codes = _groups(images, preferred)
     return what, codes, np.unique(codes)
 

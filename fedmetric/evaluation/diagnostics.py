@@ -18,6 +18,8 @@ from fedmetric.evaluation.base import Score
 from fedmetric.evaluation.embeddings import check_embeddings, normalise
 from fedmetric.seeds import numpy_generator
 
+DIAGNOSTICS = ("std", "effective_rank", "uniformity", "alignment")
+"""What is measured of the embedding space; all but the alignment need no label."""
 UNIFORMITY_SAMPLES = 2048
 BLOCK_ROWS = 4096
 
@@ -98,7 +100,7 @@ def diagnostics(embeddings: Tensor, labels: Labels | None = None, *, seed: int) 
     """
     num = len(embeddings)
     if num == 0:
-        return dict.fromkeys(("std", "effective_rank", "uniformity", "alignment"), Score(None, None, 0))
+        return dict.fromkeys(DIAGNOSTICS, Score(None, None, 0))
     check_embeddings(embeddings)
     unit = normalise(embeddings, "cosine")
     known = np.flatnonzero(labels >= 0) if labels is not None else np.zeros(0, np.int64)

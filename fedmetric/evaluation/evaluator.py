@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from fedmetric.config.experiment import Evaluation
 
 
-def score_names(settings: Evaluation) -> list[str]:
-    """Return the names of all scores that an evaluation gives in full; no images are needed to know them."""
+def score_names(settings: Evaluation, *, full: bool = True) -> list[str]:
+    """Return the names of all scores that an evaluation gives, in full or between rounds; no images are needed."""
     nothing = ImageSet("nothing", np.zeros((0, 1, 1, 1), np.uint8), np.zeros(0, np.int64), ())
-    return list(Evaluator(nothing, settings, seed=0).score(torch.empty(0, 1), full=True))
+    return list(Evaluator(nothing, settings, seed=0).score(torch.empty(0, 1), full=full))
 
 
 class Evaluator:

@@ -8,6 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
+from fedmetric.evaluation.base import LOW_IS_GOOD
+
 ROWS = ("pixels", "random", "start", "trained")
 """Rows of an evaluation in the order of a table; "start" are the weights that a run started from, where it did."""
 TITLES = {
@@ -44,7 +46,6 @@ TITLES = {
 CHOSEN = {r"fewshot_(\d+)w(\d+)s": r"\1-way \2-shot", r"verification_tar@(.+%)": r"TAR at FAR \1"}
 """Titles of scores whose names the experiment decides."""
 
-LOW_IS_GOOD = frozenset({"verification_eer"})
 Evaluation = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -67,9 +68,19 @@ def test_a_share_that_leaves_nothing_is_refused(alphabets: Dataset) -> None:
         training_and_validation(alphabets, 1.0, None, 1)
 
 
-def test_images_without_labels_cannot_be_validated_on(make_set: MakeSet) -> None:
-    with pytest.raises(ConfigError, match=r"validation_classes = 0\.2 needs labels.*set it to 0"):
+def test_where_only_some_images_have_labels_nothing_is_validated_on(make_set: MakeSet) -> None:
+    with pytest.raises(ConfigError, match=r"validation_classes = 0\.2 needs labels, but only some .*set it to 0"):
         training_and_validation(Dataset(make_set([0, -1], 1), make_set([], 0)), 0.2, None, 1)
+
+
+def test_where_no_image_has_a_label_single_images_are_kept_away(make_set: MakeSet) -> None:
+    images = make_set([-1] * 10, 0)
+    numbered = dataclasses.replace(images, images=images.images + np.arange(10, dtype=np.uint8)[:, None, None, None])
+    dataset = Dataset(numbered, make_set([], 0))
+    train, validation = training_and_validation(dataset, 0.3, None, seed=1)
+    assert (len(train), len(validation)) == (7, 3)
+    assert not {image.tobytes() for image in train.images} & {image.tobytes() for image in validation.images}
+    assert [len(training_and_fold(dataset, 4, fold, None, seed=1)[1]) for fold in range(4)] == [3, 3, 2, 2]
 
 
 @pytest.mark.parametrize("folds", [2, 3, 4])

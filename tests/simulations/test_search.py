@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fedmetric.config import load_experiment
 from fedmetric.errors import ConfigError, DataError
@@ -49,13 +51,12 @@ def runner(ran: list[str], value: Callable[[Any], float] = lambda experiment: ex
 
     def run(cells: Sequence[Cell], out: Path, jobs: int, tell: object, stop: object = None) -> list[Cell]:
         for cell in cells:
-            if (out / cell.folder).exists():
+            if cell.experiment is None or (out / cell.folder).exists():
                 continue
             ran.append(cell.folder)
-            assert cell.experiment is not None
             folder = RunFolder.create(out / cell.folder, cell.experiment)
             score = {"mean": value(cell.experiment), "ci95": None, "n": 1, "skipped": 0}
-            folder.append({"event": "evaluation", "round": 1, "scores": {"recall@1": score}})
+            folder.append({"event": "evaluation", "round": 1, "scores": {"recall@1": score}, "diagnostics": {}})
             folder.write_summary(
                 {"status": "done", "evaluation": {"trained": {"recall@1": score}}, "diagnostics": {}, "seconds": 1.0}
             )
@@ -115,7 +116,7 @@ def test_the_value_of_a_trial_is_the_mean_over_seeds_and_folds(
     """The seed and the fold decide here: seeds 1 and 2, folds 0 to 2, all trials alike: 1.5 + 1."""
     ran: list[str] = []
     monkeypatch.setattr(module, "run_sweep", runner(ran, lambda e: e.seed + e.validation_fold))
-    run_search(sweep(base, seeds=[1, 2], folds=3, search={"trials": 2}), tmp_path / "out", 1, print)
+    run_search(sweep(base, set=[], seeds=[1, 2], folds=3, search={"trials": 2}), tmp_path / "out", 1, print)
     assert len(ran) == 12
     assert "recall@1 2.5000 on validation classes" in (tmp_path / "out" / CHOSEN).read_text()
 
@@ -161,8 +162,11 @@ def test_searches_that_cannot_be_are_refused(base: str, parts: dict[str, Any], m
         sweep(base, **parts)
 
 
-def test_a_key_that_is_none_is_refused_before_anything_runs(base: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"trial 000 lrr=.*local\.lrr: unknown key; did you mean 'lr'"):
+def test_a_key_that_is_none_is_refused(base: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError,
+        match=r"no trial .* can be run; the first: trial 000 lrr=.*local\.lrr: unknown key; did you mean 'lr'",
+    ):
         run_search(sweep(base, space={"local.lrr": LR}), tmp_path / "out", 1, print)
 
 
@@ -176,6 +180,82 @@ def test_a_metric_that_is_not_measured_is_refused_before_anything_runs(base: str
     with pytest.raises(ConfigError, match=told):
         run_search(sweep(base, search={"metric": "recal@1"}), tmp_path / "out", 1, print)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("parts", "settings", "message"),
+    [
+        (
+            {"metric": "linear_accuracy"},
+            (),
+            "needs a metric that is measured between rounds.*'linear_accuracy' is meas",
+        ),
+        ({}, ("evaluation.every=0",), "needs evaluations between rounds, and evaluation.every is 0"),
+    ],
+)
+def test_a_search_that_could_never_prune_is_refused(
+    base: str, tmp_path: Path, parts: dict[str, Any], settings: tuple[str, ...], message: str
+) -> None:
+    pytest.importorskip("optuna", reason="the extra 'sweep' is not installed")
+    search = {"sampler": "optuna", "prune": True, **parts}
+    with pytest.raises(ConfigError, match=f"search.prune {message}"):
+        run_search(sweep(base, set=[*VALIDATION, *settings], search=search), tmp_path / "out", 1, print)
+
+
+def test_errors_and_distances_are_made_small() -> None:
+    assert [Search(metric=name).smaller_is_better for name in ("recall@1", "effective_rank")] == [False, False]
+    assert [Search(metric=name).smaller_is_better for name in ("verification_eer", "uniformity")] == [True, True]
+
+
+@pytest.mark.parametrize("sampler", ["random", "optuna"])
+def test_a_search_goes_on_past_a_trial_whose_values_do_not_go_together(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    pytest.importorskip("optuna", reason="the extra 'sweep' is not installed")
+    ran: list[str] = []
+    monkeypatch.setattr(module, "run_sweep", runner(ran))
+    space = {"objective": {"values": ["simclr", "byol"]}, "federation.rule": {"values": ["fedavg", "fedu"]}}
+    search = {"sampler": sampler, "trials": 12}
+    cells, failed = run_search(sweep(base, space=space, search=search), tmp_path / "out", 1, print)
+    impossible = [cell for cell in cells if cell.experiment is None]
+    assert failed == []
+    assert 0 < len(impossible) < 12
+    assert all("objective=simclr rule=fedu" in cell.labels[0] for cell in impossible)
+    assert len([cell for cell in cells if cell.experiment and cell.folder in ran]) == 12 - len(impossible)
+    assert "works on the predictor" in sweep_table(cells, tmp_path / "out", ["recall@1"])
+    assert (tmp_path / "out" / CHOSEN).exists()
+
+
+def test_the_table_alone_goes_on_past_a_trial_that_failed_and_chooses_nothing(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "run_sweep", runner([]))
+    cells, _ = run_search(sweep(base), tmp_path / "out", 1, print)
+    chosen = (tmp_path / "out" / CHOSEN).read_text()
+    shutil.rmtree(tmp_path / "out" / cells[1].folder)
+    failed = tmp_path / "out" / cells[2].folder / "summary.json"
+    failed.write_text(json.dumps(json.loads(failed.read_text()) | {"status": "failed"}))
+    known, _ = run_search(sweep(base), tmp_path / "out", 1, print, only_done=True)
+    assert [cell.folder for cell in known] == [cell.folder for cell in cells if cell != cells[1]]
+    assert (tmp_path / "out" / CHOSEN).read_text() == chosen
+
+
+def test_images_without_labels_are_searched_by_what_needs_none(tmp_path: Path) -> None:
+    drawn = np.random.default_rng(1)
+    (tmp_path / "images").mkdir()
+    for number in range(40):
+        Image.fromarray(drawn.integers(0, 256, (16, 16), np.uint8)).save(tmp_path / "images" / f"{number}.png")
+    base = tmp_path / "plain.toml"
+    data = f'[data]\nname = "folder"\npath = {json.dumps(str(tmp_path / "images"))}\nlayout = "unlabelled"\n'
+    base.write_text(TINY.replace('data = "digits"\n', "").replace("clients = 3", "clients = 2") + data)
+    search = {"trials": 2, "metric": "effective_rank"}
+    wanted = sweep(str(base), set=[*VALIDATION, "federation.rounds=1"], search=search, space={"local.lr": LR})
+    cells, failed = run_search(wanted, tmp_path / "out", 2, print)
+    assert failed == []
+    ranks = [json.loads((tmp_path / "out" / c.folder / "summary.json").read_text())["diagnostics"] for c in cells]
+    best = max(found["effective_rank"] for found in ranks)
+    assert f"effective_rank {best:.4f}" in (tmp_path / "out" / CHOSEN).read_text()
+    assert f"{best:.2f}" in sweep_table(cells, tmp_path / "out", ["effective_rank"])
 
 
 def test_settings_are_not_compared_on_held_out_classes_unless_the_file_says_that_nothing_is_chosen(base: str) -> None:
@@ -192,8 +272,6 @@ def test_a_sweep_that_would_use_a_class_that_its_base_holds_out_is_refused_by_na
     for name in ("a", "b", "c", "d"):
         (tmp_path / "images" / name).mkdir(parents=True)
         for number in range(3):
-            from PIL import Image
-
             Image.fromarray(np.full((16, 16), 20 * number, np.uint8)).save(tmp_path / "images" / name / f"{number}.png")
     data = json.dumps(str(tmp_path / "images"))
     place.write_text(f'image_size = 16\npartition = {{ name = "iid", clients = 2 }}\n'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from pathlib import Path
@@ -55,6 +56,42 @@ def test_a_combination_that_cannot_work_is_kept_with_the_reason(base: str) -> No
     assert cells[0].experiment is None
     assert "works on the predictor" in cells[0].problem
     assert cells[1].experiment is not None
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"axes": {"seed": [5, 6]}}, "seed=5 has no effect: the sweep's seeds and folds say seed=1"),
+        ({"set": ["seed=7"]}, "seed=7 has no effect"),
+        ({"folds": 3, "axes": {"validation_fold": [0, 1]}}, "validation_fold=0 has no effect"),
+        ({"folds": 3, "set": ["validation_classes=0.2"]}, "validation_classes=0.2 has no effect"),
+        (
+            {"axes": {"objective.temperature": [0.1, 0.9], "objective.name": ["dcl", "byol"]}},
+            'objective.temperature=0.1 has no effect: a later axis or row says objective.name="dcl"',
+        ),
+        (
+            {"axes": {"local.lr": [0.1, 0.2]}, "rows": [{"name": "slow", "set": ["local.lr=1e-4"]}]},
+            "local.lr=0.1 has no effect: a later axis or row says local.lr=1e-4",
+        ),
+        (
+            {"rows": [{"name": "a"}, {"name": "b", "set": ["image_size=16"]}]},
+            "a--seed-1 and b--seed-1 are the same experiment; what tells them apart has no effect",
+        ),
+    ],
+)
+def test_settings_that_would_have_no_effect_are_refused(base: str, parts: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        cells_of(sweep(base, **parts))
+
+
+def test_what_a_method_is_may_stand_before_its_options(base: str) -> None:
+    axes = {"objective.name": ["simclr", "dcl"], "objective.temperature": [0.1, 0.9]}
+    found = [cell.experiment.objective for cell in cells_of(sweep(base, axes=axes)) if cell.experiment]
+    assert [(chosen.name, chosen.options()["temperature"]) for chosen in found] == [
+        ("simclr", 0.1), ("simclr", 0.9), ("dcl", 0.1), ("dcl", 0.9),
+    ]  # fmt: skip
+    same = sweep(base, folds=3, set=["evaluation.on=validation"])
+    assert len(cells_of(same)) == 3
 
 
 def test_a_sweep_without_any_cell_that_works_is_refused(base: str) -> None:
