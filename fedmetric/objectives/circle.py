@@ -11,7 +11,7 @@ from __future__ import annotations
 from pytorch_metric_learning.losses import CircleLoss
 
 from fedmetric.objectives.pairs import MinedObjective
-from fedmetric.options import Fraction, PairMiner, Positive
+from fedmetric.options import Fraction, PairMiner, Positive, Whole
 from fedmetric.registry import objectives
 
 
@@ -26,8 +26,9 @@ class Circle(MinedObjective):
     needs_labels = True
 
     def __init__(
-        self, embedding_dim: int, *, margin: Fraction = 0.4, gamma: Positive = 80.0, miner: PairMiner = "all"
-    ) -> None:
+        self, embedding_dim: int, *, margin: Fraction = 0.4, gamma: Positive = 80.0, miner: PairMiner = "all",
+        memory: Whole = 0,
+    ) -> None:  # fmt: skip
         """Build the loss of pytorch-metric-learning.
 
         Args:
@@ -35,6 +36,7 @@ class Circle(MinedObjective):
             margin: m, the radius of the border; smaller is stricter.
             gamma: scale of the similarities.
             miner: a miner of pairs or triplets ('fedmetric list miners'), or a table of its name and options.
+            memory: embeddings of the round's earlier batches that a batch is compared with too; 0 for none.
         """
-        super().__init__(embedding_dim, "cosine", miner)
+        super().__init__(embedding_dim, "cosine", miner, memory)
         self.loss = CircleLoss(m=margin, gamma=gamma)

@@ -13,7 +13,7 @@ from pytorch_metric_learning.losses import ContrastiveLoss
 
 from fedmetric.distances.library import LibraryDistance
 from fedmetric.objectives.pairs import MinedObjective
-from fedmetric.options import DistanceChoice, NonNegative, PairMiner, Positive
+from fedmetric.options import DistanceChoice, NonNegative, PairMiner, Positive, Whole
 from fedmetric.registry import objectives
 
 
@@ -33,6 +33,7 @@ class Contrastive(MinedObjective):
         positive_margin: NonNegative = 0.0,
         negative_margin: Positive = 1.0,
         miner: PairMiner = "all",
+        memory: Whole = 0,
         distance: DistanceChoice = "euclidean",
     ) -> None:
         """Build the loss of pytorch-metric-learning.
@@ -42,8 +43,9 @@ class Contrastive(MinedObjective):
             positive_margin: distance up to which a positive pair pays nothing.
             negative_margin: distance from which a negative pair pays nothing.
             miner: a miner of pairs or triplets ('fedmetric list miners'), or a table of its name and options.
+            memory: embeddings of the round's earlier batches that a batch is compared with too; 0 for none.
             distance: of the loss, of the miner and of the evaluation ('fedmetric list distances'), or a table.
         """
-        super().__init__(embedding_dim, distance, miner)
+        super().__init__(embedding_dim, distance, miner, memory)
         library = LibraryDistance(self.distance)
         self.loss = ContrastiveLoss(pos_margin=positive_margin, neg_margin=negative_margin, distance=library)

@@ -12,7 +12,7 @@ from pytorch_metric_learning.losses import MultiSimilarityLoss
 
 from fedmetric.distances.library import LibraryDistance
 from fedmetric.objectives.pairs import MinedObjective
-from fedmetric.options import DistanceChoice, PairMiner, Positive
+from fedmetric.options import DistanceChoice, PairMiner, Positive, Whole
 from fedmetric.registry import objectives
 
 
@@ -33,6 +33,7 @@ class MultiSimilarity(MinedObjective):
         beta: Positive = 50.0,
         base: float = 0.5,
         miner: PairMiner = "multi-similarity",
+        memory: Whole = 0,
         distance: DistanceChoice = "cosine",
     ) -> None:
         """Build the loss of pytorch-metric-learning.
@@ -43,9 +44,10 @@ class MultiSimilarity(MinedObjective):
             beta: weighs negative pairs; larger leaves the push to the nearest negatives.
             base: similarity that positives are pulled above and negatives pushed below, the paper's lambda.
             miner: a miner of pairs or triplets ('fedmetric list miners'), or a table of its name and options.
+            memory: embeddings of the round's earlier batches that a batch is compared with too; 0 for none.
             distance: of the loss, of the miner and of the evaluation ('fedmetric list distances'), or a table.
         """
-        super().__init__(embedding_dim, distance, miner)
+        super().__init__(embedding_dim, distance, miner, memory)
         library = LibraryDistance(self.distance)
         # the library compares distances with the base too: s - base = (1 - base) - d
         self.loss = MultiSimilarityLoss(alpha=alpha, beta=beta, base=1 - base, distance=library)

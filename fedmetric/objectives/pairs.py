@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fedmetric.distances.base import PairDistance
 from fedmetric.miners.base import Indices
 from fedmetric.objectives.base import Batch, Objective
+from fedmetric.objectives.cross_batch import CrossBatchMemory
 from fedmetric.objectives.labelled import count_labelled, keep_labelled, zero_of
 from fedmetric.options import chosen_distance, chosen_miner
 from fedmetric.registry import distances, miners
@@ -75,19 +76,29 @@ class MinedObjective(PairObjective):
 
     loss: nn.Module
 
-    def __init__(self, embedding_dim: int, distance: Any, miner: Any) -> None:
+    def __init__(self, embedding_dim: int, distance: Any, miner: Any, memory: int = 0) -> None:
         """Build the distance and the miner.
 
         Args:
             embedding_dim: D of the backbone.
             distance: name of a distance, or a table of a name and options.
             miner: name of a miner of pairs or triplets, or a table of a name and options.
+            memory: embeddings of earlier batches that a batch is compared with, in all pairs; 0 for none.
         """
         super().__init__(embedding_dim, distance)
         self.miner = miners.build(chosen_miner(miner), self.distance)
+        self.memory = CrossBatchMemory(memory)
+
+    def begin_round(self, round: int) -> None:
+        """Empty the memory, which another network filled; see `Objective.begin_round`."""
+        self.memory.clear()
 
     def compare(self, embeddings: Tensor, labels: Tensor, num_views: int = 1) -> Tensor:
-        """Mine and take the loss; see `PairObjective.compare`."""
+        """Mine and take the loss, and add that of the pairs with the memory; see `PairObjective.compare`."""
         mined: Indices | None = self.miner(embeddings, labels)
         value: Tensor = self.loss(embeddings, labels, mined)
+        if len(self.memory):
+            value = value + self.loss(embeddings, labels, None, self.memory.embeddings, self.memory.labels)
+        if self.memory.size:
+            self.memory.add(embeddings, labels)
         return value
