@@ -48,11 +48,13 @@ class RuleContext:
         layout: what every tensor of the network is.
         num_clients: clients in the federation, of which a round may draw some.
         pooled: running means whose variances are pooled over clients; see `WeightedMean`.
+        row: (M, D), shape of what the objective has for each class; () where it has nothing, or it is not known.
     """
 
     layout: Layout
     num_clients: int = 1
     pooled: Mapping[str, str] = field(default_factory=dict)
+    row: tuple[int, ...] = ()
 
 
 class Network(Protocol):

@@ -37,11 +37,13 @@ class ProxyRule(FederationRule):
         return after, {ROWS: now.network.objective.rows().cpu().numpy()}
 
     def check_extra(self, extra: Arrays, shared: Arrays) -> None:
-        """Want rows of unlike zero length; see `FederationRule.check_extra`."""
+        """Want rows of the network's shape, none all zero; see `FederationRule.check_extra`."""
         rows = extra.get(ROWS)
         if set(extra) != {ROWS, *self.beside()} or rows is None or rows.ndim != 3 or rows.dtype != np.float32:
             found = {name: f"{array.dtype} {array.shape}" for name, array in extra.items()}
             raise ProtocolError(f"the proxies must be (K, M, D) float32 under '{ROWS}', not {found}")
+        if self.context.row and rows.shape[1:] != self.context.row:
+            raise ProtocolError(f"the proxies have rows of {rows.shape[1:]}, the network's are of {self.context.row}")
         if not rows.size or not np.linalg.norm(rows, axis=-1).all():
             raise ProtocolError("the proxies have rows without a direction, all zero")
 

@@ -2,7 +2,8 @@
 
 McMahan, Moore, Ramage, Hampson, Agüera y Arcas, Communication-Efficient Learning of Deep Networks from Decentralized
 Data, AISTATS 2017, for the weights; the rows of a class are averaged over those that hold the class and over no one
-else, each owner alike, whatever place the class has in a client's own order.
+else, each owner alike, whatever place the class has in a client's own order. An owner that comes later starts from what
+the others have made of the row: its own first one, drawn at random, does not undo theirs.
 """
 
 from __future__ import annotations
@@ -52,16 +53,25 @@ class SharedProxies(ProxyRule):
             )
 
     def gather(self, state: State, collected: dict[int, Arrays]) -> State:
-        """Average the rows of each class that came, for all its owners; see `ProxyRule.gather`."""
-        state |= {f"{part}/{client}": extra[part] for client, extra in collected.items() for part in (ROWS, CLASSES)}
+        """Average the rows of each class that came, for all its owners; see `ProxyRule.gather`.
+
+        A client that takes part for the first time has trained from rows of its own: of a class that others have rows
+        for already, it takes theirs over, and adds nothing to them.
+        """
+        standing = {
+            token: row
+            for client, rows in clients_rows(state)
+            for token, row in zip(state[f"{CLASSES}/{client}"].tolist(), rows, strict=True)
+        }
         came: dict[int, list[np.ndarray]] = {}
-        for extra in collected.values():
+        for client, extra in collected.items():
+            new = f"{ROWS}/{client}" not in state
             for token, row in zip(extra[CLASSES].tolist(), extra[ROWS], strict=True):
-                came.setdefault(token, []).append(row.astype(np.float64))
-        for client, rows in list(clients_rows(state)):
+                if not (new and token in standing):
+                    came.setdefault(token, []).append(row.astype(np.float64))
+        state |= {f"{part}/{client}": extra[part] for client, extra in collected.items() for part in (ROWS, CLASSES)}
+        standing |= {token: np.mean(found, axis=0) for token, found in came.items()}
+        for client in [client for client, _ in clients_rows(state)]:
             tokens = state[f"{CLASSES}/{client}"].tolist()
-            new = [
-                np.mean(came[token], axis=0) if token in came else row for token, row in zip(tokens, rows, strict=True)
-            ]
-            state[f"{ROWS}/{client}"] = np.stack(new).astype(np.float32)
+            state[f"{ROWS}/{client}"] = np.stack([standing[token] for token in tokens]).astype(np.float32)
         return state

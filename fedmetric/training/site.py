@@ -25,6 +25,7 @@ from fedmetric.federation.base import FederationRule, RuleContext
 from fedmetric.federation.norms import NORM_POLICIES
 from fedmetric.layout import Routes, routes
 from fedmetric.models.embedder import Embedder, build_embedder
+from fedmetric.objectives.proxies import ProxyObjective
 from fedmetric.privacy.base import Training
 from fedmetric.privacy.schedule import Schedule, schedule_of
 from fedmetric.privacy.secure.masking import check_secure
@@ -215,7 +216,9 @@ class Site:
         embedder = build_embedder(experiment, self.dataset.train.channels, num_classes=num_classes)
         layout, policy = embedder.layout, NORM_POLICIES[federation.norm]
         statistics = layout.statistics
-        context = RuleContext(layout, self.num_clients, statistics if policy.pooled else {})
+        objective = embedder.objective
+        row = tuple(objective.rows().shape[1:]) if isinstance(objective, ProxyObjective) else ()
+        context = RuleContext(layout, self.num_clients, statistics if policy.pooled else {}, row)
         rule: FederationRule = rules.build(federation.rule, context)
         target = embedder.objective.target_policy if federation.target == "default" else federation.target
         travelling = routes(

@@ -18,7 +18,9 @@ from fedmetric.federation.fedgc import FedGC, cross_softmax
 from fedmetric.federation.proxies import ProxyRule
 from fedmetric.federation.shared_proxies import SharedProxies, class_token
 from fedmetric.layout import Layout
+from fedmetric.training.site import Site
 from oracles.geometry import circle, cloud
+from tiny import tiny
 
 CONTEXT = RuleContext(Layout({"w": "backbone"}, frozenset({"w"})), num_clients=3)
 SHARED: Arrays = {"w": np.zeros(1, np.float32)}
@@ -183,6 +185,31 @@ def test_an_owner_that_a_round_leaves_out_gets_what_the_others_made_of_its_class
     state, _ = rule.aggregate({}, SHARED, [named(0, rows(180, 90), "a", "b"), named(1, rows(90), "b")])
     state, _ = rule.aggregate(state, SHARED, [named(1, rows(45), "b")])
     assert angles(rule.broadcast_to(state, 0)["proxies"]) == [180, 45]
+
+
+def test_an_owner_that_comes_later_takes_over_what_the_others_have_made_of_its_class() -> None:
+    """Two owners of "a" agree on 20 degrees; a third comes with 200, alone and then beside them."""
+    rule = SharedProxies(CONTEXT)
+    state, _ = rule.aggregate({}, SHARED, [named(0, rows(10, 90), "a", "b"), named(1, rows(30), "a")])
+    alone, _ = rule.aggregate(state, SHARED, [named(2, rows(200, 300), "a", "c")])
+    assert [angles(rule.broadcast_to(alone, client)["proxies"]) for client in range(3)] == [[20, 90], [20], [20, 300]]
+    beside, _ = rule.aggregate(state, SHARED, [named(1, rows(40), "a"), named(2, rows(200), "a")])
+    assert angles(rule.broadcast_to(beside, 2)["proxies"]) == [40]
+    again, _ = rule.aggregate(alone, SHARED, [named(2, rows(50, 300), "a", "c")])
+    assert angles(rule.broadcast_to(again, 0)["proxies"]) == [50, 90]
+
+
+def test_rows_of_another_shape_than_the_networks_are_refused_whoever_comes_first() -> None:
+    rule = ProxyRule(RuleContext(CONTEXT.layout, 3, row=(1, 2)))
+    rule.check_extra({"proxies": rows(10)}, SHARED)
+    with pytest.raises(ProtocolError, match=r"the proxies have rows of \(1, 3\), the network's are of \(1, 2\)"):
+        rule.check_extra({"proxies": np.ones((1, 1, 3), np.float32)}, SHARED)
+
+
+def test_the_rules_of_a_run_know_the_shape_of_its_rows() -> None:
+    several = tiny('objective={name="soft-triple", centres=3}', "federation.rule=fedaws")
+    assert Site(several).trainer.rule.context.row == (3, 8)
+    assert Site(tiny()).trainer.rule.context.row == ()
 
 
 def test_what_a_client_uploads_names_its_classes_by_a_hash_only() -> None:
