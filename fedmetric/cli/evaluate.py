@@ -67,7 +67,7 @@ def evaluate_model(
         found[name] = {"title": title} | measured(evaluator, encoders, distances, by)
         if picture is not None:
             shown = {row: evaluator.embed(encoders[row]) for row in ("pixels", "trained")}
-            draw_neighbours(evaluator.images, shown, picture, targets[name].seed)
+            draw_neighbours(evaluator.images, shown, picture, targets[name].seed, distances=distances)
     return found
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fedmetric.data.base import ImageSet
+from fedmetric.distances.base import PairDistance, euclidean
+from fedmetric.evaluation.embeddings import Distance, normalise, placed, where
 from fedmetric.seeds import numpy_generator
 
 RIGHT, WRONG = "#2a9d4a", "#d1495b"
@@ -19,25 +20,39 @@ INK = 16
 """Grey images of which half of the pixels are darker are drawn as ink on paper, others, such as photographs, as is."""
 
 
-def nearest_images(embeddings: Tensor, queries: np.ndarray, count: int) -> np.ndarray:
-    """Return the `count` nearest other images of each query by cosine.
+@torch.no_grad()
+def nearest_images(embeddings: Tensor, queries: np.ndarray, count: int, distance: Distance = "cosine") -> np.ndarray:
+    """Return the `count` nearest other images of each query.
 
     Args:
         embeddings: (N, D) float.
         queries: (Q,) int64 indices of images.
         count: neighbours of each.
+        distance: that the encoder was trained for.
 
     Returns:
         (Q, count) int64 indices.
     """
-    unit = functional.normalize(embeddings.double(), dim=1)
-    similar = unit[torch.from_numpy(queries)] @ unit.T
-    similar[torch.arange(len(queries)), torch.from_numpy(queries)] = -torch.inf
-    return similar.topk(count, dim=1).indices.numpy()
+    (points,), geometry = placed(embeddings, distance=distance)
+    rows = torch.from_numpy(queries)
+    if isinstance(geometry, PairDistance):
+        points = points.to(where(geometry, points))
+        apart = geometry(points[rows], points).cpu()
+    else:
+        points = normalise(points.double(), geometry)
+        apart = euclidean(points[rows], points)
+    apart[torch.arange(len(queries)), rows] = torch.inf
+    return apart.topk(count, dim=1, largest=False).indices.numpy()
 
 
 def draw_neighbours(
-    images: ImageSet, rows: Mapping[str, Tensor], path: Path, seed: int, num_queries: int = 6, count: int = 6
+    images: ImageSet,
+    rows: Mapping[str, Tensor],
+    path: Path,
+    seed: int,
+    num_queries: int = 6,
+    count: int = 6,
+    distances: Mapping[str, Distance] | None = None,
 ) -> None:
     """Draw queries of different classes and their neighbours, framed green for the query's class and red for another.
 
@@ -48,6 +63,7 @@ def draw_neighbours(
         seed: draws the queries.
         num_queries: lines of the picture.
         count: neighbours of each query.
+        distances: of the rows that are not compared by the cosine.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -57,7 +73,8 @@ def draw_neighbours(
     queries = np.asarray(
         [generator.choice(np.flatnonzero(images.labels == label)) for label in classes], dtype=np.int64
     )
-    found = {name: nearest_images(embeddings, queries, count) for name, embeddings in rows.items()}
+    own = distances or {}
+    found = {name: nearest_images(some, queries, count, own.get(name, "cosine")) for name, some in rows.items()}
     columns = 1 + len(rows) * (count + 1)
     figure = Figure(figsize=(0.55 * columns, 0.62 * len(queries) + 0.4), dpi=150)
     FigureCanvasAgg(figure)

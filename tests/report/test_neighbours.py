@@ -7,7 +7,10 @@ import torch
 from PIL import Image
 
 from fedmetric.data.base import ImageSet
+from fedmetric.distances.mahalanobis import Mahalanobis
+from fedmetric.distances.pair_mlp import PairMLP
 from fedmetric.report.neighbours import RIGHT, WRONG, draw_neighbours, nearest_images
+from oracles.geometry import circle
 
 
 def test_nearest_images_leave_the_query_out_and_come_in_order() -> None:
@@ -15,6 +18,19 @@ def test_nearest_images_leave_the_query_out_and_come_in_order() -> None:
     angles = torch.deg2rad(torch.tensor([0.0, 10.0, 25.0, 90.0]))
     points = torch.stack([angles.cos(), angles.sin()], dim=1) * torch.tensor([[1.0], [5.0], [0.1], [2.0]])
     assert nearest_images(points, np.array([0, 2]), 3).tolist() == [[1, 2, 3], [1, 0, 3]]
+
+
+def test_nearest_images_are_those_of_the_distance_that_the_encoder_was_trained_for() -> None:
+    """The map sees the second coordinate only: 0, 10, 90 and 180 degrees have the sines 0, 0.17, 1 and 0."""
+    learned = Mahalanobis(2, rank=1)
+    with torch.no_grad():
+        learned.weight.copy_(torch.tensor([[0.0, 1.0]]))
+    points = circle(0, 10, 90, 180)
+    assert nearest_images(points, np.array([0]), 3).tolist() == [[1, 2, 3]]
+    assert nearest_images(points, np.array([0]), 3, learned).tolist() == [[3, 1, 2]]
+    pairs = PairMLP(2)
+    loop = sorted(range(1, 4), key=lambda row: pairs.between(points[:1].float(), points[row : row + 1].float()).item())
+    assert nearest_images(points.float(), np.array([0]), 3, pairs).tolist() == [loop]
 
 
 def test_the_picture_frames_hits_green_and_misses_red(tmp_path: Path) -> None:
