@@ -72,11 +72,14 @@ class Embedder(nn.Module):
     def recorded(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
         """Collect what goes into the backbone inside the `with` block, and what it gives: (B, ...) with gradients."""
         found: list[tuple[Tensor, Tensor]] = []
-        handle = self.backbone.register_forward_hook(lambda module, images, output: found.append((images[0], output)))
+        given: list[Tensor] = []  # as it was before a hook of the backbone's own changed it
+        first = self.backbone.register_forward_pre_hook(lambda module, images: given.append(images[0]), prepend=True)
+        last = self.backbone.register_forward_hook(lambda module, _, output: found.append((given.pop(), output)))
         try:
             yield found
         finally:
-            handle.remove()
+            first.remove()
+            last.remove()
 
     @torch.no_grad()
     def embed(self, images: Tensor) -> Tensor:

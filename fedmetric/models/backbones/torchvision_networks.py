@@ -10,6 +10,8 @@ from torchvision import models
 
 from fedmetric.errors import ConfigError
 from fedmetric.models.norms import replace_batch_norm
+from fedmetric.models.standardise import IMAGENET
+from fedmetric.models.standardise import standardise as standardised
 from fedmetric.options import Dropped
 from fedmetric.registry import backbones, nearest
 
@@ -35,7 +37,12 @@ def resnet18(
 
 @backbones.register("torchvision")
 def torchvision_classifier(
-    in_channels: int, image_size: int, *, arch: str = "resnet34", norm: Literal["batch", "group"] = "batch"
+    in_channels: int,
+    image_size: int,
+    *,
+    arch: str = "resnet34",
+    norm: Literal["batch", "group"] = "batch",
+    standardise: bool = False,
 ) -> nn.Module:
     """Build any torchvision classifier with random weights and without its last linear layer.
 
@@ -44,6 +51,7 @@ def torchvision_classifier(
         image_size: side of the images in pixels.
         arch: torchvision's name, such as "mobilenet_v3_small".
         norm: "batch" keeps the network's layers, "group" replaces BatchNorm by GroupNorm.
+        standardise: take the images in [0, 1] to the mean and deviation that published weights were trained with.
     """
     classifiers = models.list_models(module=models)
     if arch not in classifiers:
@@ -60,6 +68,8 @@ def torchvision_classifier(
     parent, name, first = next(iter(_placed(network, nn.Conv2d)))
     if isinstance(first, nn.Conv2d) and first.in_channels != in_channels:
         setattr(parent, name, _with_channels(first, in_channels))
+    if standardise:
+        standardised(network, in_channels, *IMAGENET)
     return replace_batch_norm(network) if norm == "group" else network
 
 
