@@ -9,9 +9,11 @@ from pydantic import ValidationError
 from fedmetric.config import Experiment
 from fedmetric.config.compatibility import only_rule
 from fedmetric.errors import ConfigError
+from fedmetric.registry import rules
 from fedmetric.training.site import Site
 
 Baseline = Literal["central", "local", "random"]
+PROXIES = "proxies"
 
 
 def baseline_of(experiment: Experiment, baseline: Baseline) -> Experiment:
@@ -19,8 +21,8 @@ def baseline_of(experiment: Experiment, baseline: Baseline) -> Experiment:
 
     Args:
         experiment: the federated one.
-        baseline: "central" puts all images into one client; "local" trains every client alone, which shares nothing,
-            and evaluates each; "random" trains nothing.
+        baseline: "central" puts all images into one client, and keeps a rule that changes proxies; "local" trains every
+            client alone, which shares nothing, and evaluates each; "random" trains nothing.
 
     Central and local training have one round for each time that a client takes part in the federation on average, so
     that they see as many images and their learning rate falls in as many steps.
@@ -44,7 +46,9 @@ def baseline_of(experiment: Experiment, baseline: Baseline) -> Experiment:
                 "--baseline central puts all images at one place, and with labelled_clients below 1 it is open which "
                 "of them would have labels; set labelled_clients to 1 for the ceiling"
             )
-        federation["rule"] = {"name": only_rule(experiment.objective) or "fedavg"}
+        rule = experiment.federation.rule
+        if PROXIES not in rules[rule.name].traits.get("requires", ()):  # what changes proxies belongs to the loss
+            federation["rule"] = {"name": only_rule(experiment.objective) or "fedavg"}
         changes["partition"] = {"name": "iid", "clients": 1}
     return changed(experiment, changes)
 

@@ -173,11 +173,12 @@ class Local(Section):
     )
     proxy_lr: Positive = Field(100.0, description="what the learning rate is multiplied by for proxies")
     proxy_warmup: Whole = Field(
-        0, description="first rounds in which proxies learn alone, the rest of the network still"
+        0, description="first rounds of training with proxies in which they learn alone, the rest of the network still"
     )
     proxy_init: Literal["random", "mean"] = Field(
         "random",
-        description="proxies at a client's first participation: random directions, or its classes' mean embeddings",
+        description="proxies at a client's first participation, or its first in a stage with proxies: random "
+        "directions, or its classes' mean embeddings",
     )
     weight_decay: NonNegative = Field(
         0.0, description="decay of weights of two or more dimensions; never of norms and biases"

@@ -107,6 +107,10 @@ class Objective(nn.Module, ABC):
     def begin_round(self, round: int) -> None:
         """Prepare for one round at one client; rounds count from 1."""
 
+    def class_rounds(self, round: int) -> int:
+        """Count the rounds up to this one in which what is there for each class is trained: all of them."""
+        return round
+
     def metric(self) -> PairDistance:
         """Return the distance by which embeddings are to be compared: cosine, unless the loss has one of its own."""
         return Cosine()

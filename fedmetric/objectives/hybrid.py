@@ -91,14 +91,23 @@ class Hybrid(Objective):
             if part.needs_classes and part.decomposable:
                 part.weigh(weights)
 
-    def begin_round(self, round: int) -> None:
-        """Take the weights of the stage that the round is in; see `Objective.begin_round`."""
+    def weights_of(self, round: int) -> dict[str, float]:
+        """Return the weights of the stage that a round is in."""
         last = 0
         for stage in self.stages:
-            self.weights: dict[str, float] = dict(zip(self.parts, stage["weights"], strict=True))
             last += stage["rounds"]
             if round <= last:
                 break
+        return dict(zip(self.parts, stage["weights"], strict=True))
+
+    def class_rounds(self, round: int) -> int:
+        """Count the rounds in which a part that has something for each class weighs; see `Objective.class_rounds`."""
+        named = [name for name, part in self.parts.items() if part.needs_classes]
+        return sum(any(self.weights_of(past)[name] for name in named) for past in range(1, round + 1))
+
+    def begin_round(self, round: int) -> None:
+        """Take the weights of the stage that the round is in; see `Objective.begin_round`."""
+        self.weights = self.weights_of(round)
         for part in self.parts.values():
             part.begin_round(round)
 

@@ -19,7 +19,7 @@ from fedmetric.federation.base import FederationRule, LocalRound, Update
 from fedmetric.federation.memory import ClientState
 from fedmetric.layout import Routes
 from fedmetric.models.embedder import Embedder
-from fedmetric.objectives.base import PROXIES, Batch, TargetPolicy
+from fedmetric.objectives.base import PROXIES, Batch, Objective, TargetPolicy
 from fedmetric.privacy.base import Mechanism
 from fedmetric.privacy.schedule import Schedule
 from fedmetric.sampling.base import Sampler
@@ -105,7 +105,7 @@ def local_update(
     with one_thread(), torch.random.fork_rng():
         before = place_weights(trainer, shared, extra, state)
         embedder.to(trainer.device).train()
-        if not state.last_round:
+        if wants_meeting(embedder.objective, state.last_round, round):
             introduce(trainer, images, state.client)
         embedder.objective.begin_round(round)
         if settings.class_weights != "none" and embedder.objective.needs_classes:
@@ -154,8 +154,19 @@ def place_weights(trainer: Trainer, shared: Arrays, extra: Arrays, state: Client
     return embedder.arrays(routes.up)
 
 
+def wants_meeting(objective: Objective, last: int, round: int) -> bool:
+    """Return whether a client takes part for the first time, or for the first time since its classes are trained on.
+
+    Args:
+        objective: of the client.
+        last: the round in which it took part before; 0 for none.
+        round: the round that begins.
+    """
+    return last == 0 or objective.class_rounds(last) == 0 < objective.class_rounds(round)
+
+
 def introduce(trainer: Trainer, images: ImageSet, client: int) -> None:
-    """Let the objective meet a client that takes part for the first time."""
+    """Let the objective meet a client: its proxies begin where the network now is, if they begin as means."""
     settings, seed = trainer.experiment.local, trainer.experiment.seed
     first: Iterator[Batch] = iter(())
     if settings.proxy_init == "mean":
@@ -177,7 +188,7 @@ def rate_factors(trainer: Trainer, round: int) -> dict[str, float]:
     """Return what the learning rate is multiplied by: for proxies, and 0 for all else while they warm up."""
     settings, groups = trainer.experiment.local, trainer.embedder.layout.groups
     proxies = {name for name, group in groups.items() if group.rpartition(".")[2] == PROXIES}
-    others = 0.0 if proxies and round <= settings.proxy_warmup else 1.0
+    others = 0.0 if proxies and 0 < trainer.embedder.objective.class_rounds(round) <= settings.proxy_warmup else 1.0
     return {name: settings.proxy_lr if name in proxies else others for name in groups}
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
+from fedmetric.config import parse_experiment
 from fedmetric.errors import ConfigError
 from fedmetric.objectives.base import Batch, build_objective
 from fedmetric.objectives.proxies import ProxyObjective
@@ -132,6 +133,20 @@ def test_a_loss_that_is_called_decomposable_is_the_mean_of_the_losses_of_its_ima
     assert objective.decomposable
     each = [loss_of(objective, points[i : i + 1], LABELS[i : i + 1]).item() for i in range(6)]
     assert loss_of(objective, points, LABELS).item() == pytest.approx(sum(each) / 6, rel=1e-5)
+
+
+def test_the_largest_scale_of_proxy_nca_still_learns_from_an_image_on_the_wrong_proxy() -> None:
+    """The image lies on the other class's proxy and opposite its own: squared distance 4, loss 4 times the scale."""
+    largest = parse_experiment('objective = {name = "proxy-nca", scale = 20}').objective
+    objective: ProxyObjective = objectives.build(largest, 2, 2)
+    objective.place(torch.tensor([[[1.0, 0.0]], [[-1.0, 0.0]]]))
+    image = torch.tensor([[-1.0, 1e-3]], requires_grad=True)
+    value = objective.proxies(image, torch.tensor([0]))
+    assert float(value) == pytest.approx(80.0, rel=1e-3)
+    (gradient,) = torch.autograd.grad(value, image)
+    assert float(gradient.abs().max()) > 0
+    with pytest.raises(ConfigError, match="objective.scale: Input should be less than or equal to 20"):
+        parse_experiment('objective = {name = "proxy-nca", scale = 30}')
 
 
 def test_proxy_anchor_is_not_decomposable() -> None:

@@ -72,6 +72,14 @@ def test_the_random_baseline_trains_nothing_and_changes_nothing_else() -> None:
     assert changed(found, {"name": "tiny", "federation": {"rounds": 2}}) == tiny()
 
 
+def test_the_ceiling_of_a_loss_without_negatives_keeps_the_rule_that_spreads_out_its_proxies() -> None:
+    """Under a plain average positives alone collapse, and what is called a ceiling would be a floor."""
+    spread = tiny('objective={name="positive-cosine"}', 'federation.rule={name="fedaws", steps=7}')
+    assert baseline_of(spread, "central").federation.rule == spread.federation.rule
+    robust = tiny('objective={name="arcface"}', 'federation.rule={name="fedprox", mu=0.1}')
+    assert baseline_of(robust, "central").federation.rule.name == "fedavg"
+
+
 def test_a_changed_method_loses_the_options_of_the_old_one_and_other_keys_stay() -> None:
     found = changed(tiny("federation.norm=pooled"), {"objective": {"name": "vicreg"}, "federation": {"rounds": 7}})
     assert found.objective == tiny("objective.name=vicreg").objective

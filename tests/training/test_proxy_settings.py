@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -13,7 +14,7 @@ from fedmetric.config import parse_experiment
 from fedmetric.data.base import Dataset, ImageSet
 from fedmetric.federation.memory import ClientState
 from fedmetric.objectives.proxies import ProxyObjective
-from fedmetric.training.local_update import local_update
+from fedmetric.training.local_update import local_update, wants_meeting
 from fedmetric.training.site import Site
 
 TEXT = """
@@ -73,6 +74,38 @@ def test_while_proxies_warm_up_nothing_else_learns() -> None:
         found = parameters(site, after(site, rounds=rounds)[0])
         assert all(np.array_equal(found[name], start[name]) for name in start) == same
     assert moved(site) > 0
+
+
+STAGED = (
+    'objective={name="hybrid", parts=["simclr", "norm-softmax"], '
+    "stages=[{rounds=2, weights=[1, 0]}, {rounds=2, weights=[0, 1]}]}",
+    'views={name="glyphs"}',
+)
+
+
+def test_in_stages_proxies_warm_up_when_their_stage_begins() -> None:
+    """Rounds 1 and 2 have no proxies, in round 3 they learn alone, in round 4 everything learns."""
+    site = site_of(*STAGED, "local.proxy_warmup=1")
+    backbone = [name for name in parameters(site, site.beginning()) if name.startswith("backbone.")]
+    found = [site.beginning(), *(after(site, rounds=rounds)[0] for rounds in (1, 2, 3, 4))]
+    learns = [any(not np.array_equal(one[name], two[name]) for name in backbone) for one, two in pairwise(found)]
+    assert learns == [True, True, False, True]
+
+
+def test_in_stages_proxies_begin_as_means_of_the_network_that_their_stage_begins_with() -> None:
+    site = site_of(*STAGED, "local.proxy_init=mean", "local.proxy_lr=1e-30", "local.proxy_warmup=1")
+    (before,), (begun,) = (after(site, rounds=rounds)[1].values() for rounds in (2, 3))
+    still = site_of(*STAGED, "local.proxy_init=mean", "local.proxy_lr=1e-30", "local.lr=1e-30")
+    (of_the_untrained,) = after(still, rounds=2)[1].values()
+    assert np.allclose(before, of_the_untrained, atol=1e-6)
+    assert not np.allclose(begun, before, atol=1e-3)
+
+
+def test_a_client_is_met_again_only_when_its_classes_begin_to_count() -> None:
+    objective = site_of(*STAGED).trainer.embedder.objective
+    assert [objective.class_rounds(round) for round in range(5)] == [0, 0, 0, 1, 2]
+    met = [(last, round) for round in range(1, 5) for last in range(round) if wants_meeting(objective, last, round)]
+    assert met == [(0, 1), (0, 2), (0, 3), (1, 3), (2, 3), (0, 4), (1, 4), (2, 4)]
 
 
 def test_the_rate_of_proxies_is_a_multiple_of_the_rest() -> None:
