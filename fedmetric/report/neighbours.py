@@ -37,7 +37,7 @@ def nearest_images(embeddings: Tensor, queries: np.ndarray, count: int, distance
     rows = torch.from_numpy(queries)
     if isinstance(geometry, PairDistance):
         points = points.to(where(geometry, points))
-        apart = geometry(points[rows], points).cpu()
+        apart: Tensor = geometry(points[rows], points).cpu()
     else:
         points = normalise(points.double(), geometry)
         apart = euclidean(points[rows], points)
