@@ -23,9 +23,12 @@ COLUMNS = (
 
 
 def sweep_table(cells: Sequence[Cell], out: Path, columns: Sequence[str] = ()) -> str:
-    """Write the table; with several runs of a cell, their mean, the half-width of its 95 % interval by Student's t over
-    runs, and the smallest and largest. There is no column for the best. The pixels have a line of their own, or several
-    where cells were measured on different images or in different ways.
+    """Write the table.
+
+    Of several runs of a cell it shows their mean, the half-width of its 95 % interval by Student's t, the smallest and
+    the largest. These are over seeds, each the mean of its folds, since the folds of a seed train on much the same
+    images; with one seed they are over its folds. There is no column for the best. The pixels have a line of their
+    own, or several where cells were measured on different images or in different ways.
 
     Args:
         cells: of a sweep, some of which may not be done.
@@ -46,21 +49,22 @@ def sweep_table(cells: Sequence[Cell], out: Path, columns: Sequence[str] = ()) -
         title = ", ".join(labels) or "base"
         problem = group[0].problem
         done = [(cell, summary) for cell in group if (summary := summary_of(out, cell)) is not None]
-        summaries = [summary for _, summary in done]
-        if problem or not summaries:
+        if problem or not done:
             notes += [f"- {title}: {problem}"] if problem else []
             lines.append("| " + " | ".join([title, *["-"] * (len(head) - 2), "0"]) + " |")
             continue
         for cell, summary in done:
             seen = pixels.setdefault(_what_is_measured(cell.experiment), Pixels(title))
             seen.scores.setdefault((cell.seed, cell.fold), summary["evaluation"].get("pixels", {}))
-        rank = _spread([summary["diagnostics"].get("effective_rank") for summary in summaries])
-        seconds = f"{np.mean([summary['seconds'] for summary in summaries]):.0f}"
-        scores = " | ".join(_figure(summaries, name) for name in columns)
-        lines.append(f"| {title} | {scores} | {rank} | {seconds} | {len(summaries)} |")
+        rank = _spread([(cell.seed, summary["diagnostics"].get("effective_rank")) for cell, summary in done])
+        seconds = f"{np.mean([summary['seconds'] for _, summary in done]):.0f}"
+        scores = " | ".join(_figure(done, name) for name in columns)
+        lines.append(f"| {title} | {scores} | {rank} | {seconds} | {len(done)} |")
     for seen in pixels.values():
-        name = "pixels" if len(pixels) == 1 else f"pixels, as for {seen.first}"
-        lines.append(f"| {name} | {_scores(list(seen.scores.values()), columns)} | - | - | - |")
+        title = "pixels" if len(pixels) == 1 else f"pixels, as for {seen.first}"
+        found = [(seed, scores) for (seed, _), scores in seen.scores.items()]
+        written = " | ".join(_score([(seed, scores.get(name)) for seed, scores in found]) for name in columns)
+        lines.append(f"| {title} | {written} | - | - | - |")
     return "\n".join([*lines, *(["", "Not run:", "", *notes] if notes else [])]) + "\n"
 
 
@@ -78,26 +82,28 @@ def _what_is_measured(experiment: Experiment | None) -> str:
     return experiment.model_dump_json(include=kept) if experiment else ""
 
 
-def _figure(summaries: Sequence[Mapping[str, Any]], name: str) -> str:
+def _figure(done: Sequence[tuple[Cell, Mapping[str, Any]]], name: str) -> str:
     if name in DIAGNOSTICS:
-        return _spread([summary["diagnostics"].get(name) for summary in summaries], digits=2)
-    return _score([summary["evaluation"]["trained"].get(name) for summary in summaries])
+        return _spread([(cell.seed, summary["diagnostics"].get(name)) for cell, summary in done], digits=2)
+    return _score([(cell.seed, summary["evaluation"]["trained"].get(name)) for cell, summary in done])
 
 
-def _scores(found: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    return " | ".join(_score([scores.get(name) for scores in found]) for name in columns)
-
-
-def _score(scores: list[dict[str, float] | None]) -> str:
-    """Write one seed with its interval over queries, several with their range."""
-    known = [score for score in scores if score and score["mean"] is not None]
+def _score(scores: Sequence[tuple[int, Mapping[str, float] | None]]) -> str:
+    """Write one run with its interval over queries, several with their range."""
+    known = [(seed, score) for seed, score in scores if score and score["mean"] is not None]
     if len(known) == 1:
-        return f"{100 * known[0]['mean']:.1f}" + (f" ±{100 * known[0]['ci95']:.1f}" if known[0]["ci95"] else "")
-    return _spread([100 * score["mean"] for score in known])
+        (_, score), *_ = known
+        return f"{100 * score['mean']:.1f}" + (f" ±{100 * score['ci95']:.1f}" if score["ci95"] else "")
+    return _spread([(seed, 100 * score["mean"]) for seed, score in known])
 
 
-def _spread(values: list[float | None], digits: int = 1) -> str:
-    known = [value for value in values if value is not None]
+def _spread(values: Sequence[tuple[int, float | None]], digits: int = 1) -> str:
+    by_seed: dict[int, list[float]] = {}
+    for seed, value in values:
+        if value is not None:
+            by_seed.setdefault(seed, []).append(value)
+    runs = [value for found in by_seed.values() for value in found]
+    known = [float(np.mean(found)) for found in by_seed.values()] if len(by_seed) > 1 else runs
     if not known:
         return "-"
     mean, low, high = (f"{value:.{digits}f}" for value in (np.mean(known), min(known), max(known)))

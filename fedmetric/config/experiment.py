@@ -173,7 +173,7 @@ class Local(Section):
     )
     proxy_lr: Positive = Field(100.0, description="what the learning rate is multiplied by for proxies")
     proxy_warmup: Whole = Field(
-        0, description="first rounds of training with proxies in which they learn alone, the rest of the network still"
+        0, description="first rounds of training with proxies in which they learn alone, and the other weights stay"
     )
     proxy_init: Literal["random", "mean"] = Field(
         "random",

@@ -158,6 +158,19 @@ def test_the_table_has_the_interval_of_one_seed_and_the_range_of_several(base: s
     assert "| one | 50.0 ±1.0 | 12.3 | 10 | 1 |" in sweep_table(cells[:1], tmp_path / "out", ("recall@1",))
 
 
+def test_the_folds_of_a_seed_are_one_value_beside_other_seeds_and_several_alone(base: str, tmp_path: Path) -> None:
+    """Means 0.5 and 0.6 of the seeds, as above; alone 0.4, 0.5, 0.6: Student's t for three is 4.303 x 10 / sqrt 3."""
+    cells = cells_of(sweep(base, seeds=[1, 2], folds=3))
+    for cell in cells:
+        assert cell.experiment is not None
+        assert cell.fold is not None
+        recall = 0.3 + 0.1 * (cell.seed + cell.fold)
+        fake_run(tmp_path / cell.folder, cell.experiment.to_toml(), recall, 10.0)
+    both = sweep_table(cells, tmp_path, ("recall@1",)).splitlines()[2]
+    assert both == "| base | 55.0 ±63.5 (50.0 to 60.0) | 12.3 ±0.0 (12.3 to 12.3) | 10 | 6 |"
+    assert "| base | 50.0 ±24.8 (40.0 to 60.0) |" in sweep_table(cells[:3], tmp_path, ("recall@1",))
+
+
 def test_the_pixels_stand_below_once_for_all_cells_that_saw_the_same_images(base: str, tmp_path: Path) -> None:
     other = {"name": "other", "set": ["evaluation.mirror=true"]}
     rows = [{"name": "one"}, {"name": "two", "set": ["local.epochs=2"]}, other]
