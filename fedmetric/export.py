@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fedmetric.arrays import Arrays, load_arrays, save_arrays, sha256_of
 from fedmetric.config import Experiment, parse_experiment
@@ -13,7 +12,7 @@ from fedmetric.distances.base import PairDistance
 from fedmetric.errors import FedmetricError
 from fedmetric.models.embedder import Embedder, build_embedder
 from fedmetric.registry import distances
-from fedmetric.runs import ABOUT, WEIGHTS
+from fedmetric.runs import ABOUT, WEIGHTS, description_of
 
 
 @dataclass(frozen=True)
@@ -60,19 +59,6 @@ def save_model(
         "trained_class_hashes": list(class_hashes),
     }
     (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-
-
-def description_of(folder: Path) -> dict[str, Any]:
-    """Read what stands beside a model's weights: "experiment", "channels", "weights_sha256", "trained_class_hashes".
-
-    Raises:
-        FedmetricError: it cannot be read, or lacks one of them.
-    """
-    try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        return {key: about[key] for key in ("experiment", "channels", "weights_sha256", "trained_class_hashes")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FedmetricError(f"{folder}: not a model folder: {error}") from error
 
 
 def load_model(folder: Path) -> Model:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedmetric.config import Experiment, load_experiment
-from fedmetric.errors import UsageError
+from fedmetric.errors import FedmetricError, UsageError
 
 SUMMARY_SCHEMA = 1
 EXPERIMENT, EVENTS, SUMMARY = "experiment.toml", "events.jsonl", "summary.json"
@@ -20,6 +20,19 @@ MODEL, WEIGHTS, ABOUT = "model", "model.safetensors", "model.json"
 def find_model(folder: Path) -> Path:
     """Return the model folder of a run's folder, or the folder itself."""
     return folder / MODEL if (folder / MODEL).is_dir() else folder
+
+
+def description_of(folder: Path) -> dict[str, Any]:
+    """Read what stands beside a model's weights: "experiment", "channels", "weights_sha256", "trained_class_hashes".
+
+    Raises:
+        FedmetricError: it cannot be read, or lacks one of them.
+    """
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        return {key: about[key] for key in ("experiment", "channels", "weights_sha256", "trained_class_hashes")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FedmetricError(f"{folder}: not a model folder: {error}") from error
 
 
 class RunFolder:

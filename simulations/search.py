@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fedmetric.errors import ConfigError
-from fedmetric.evaluation.base import LOW_IS_GOOD
+from fedmetric.evaluation.directions import LOW_IS_GOOD
 from fedmetric.seeds import numpy_generator
 
 Drawn = Mapping[str, Any]

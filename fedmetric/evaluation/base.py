@@ -13,8 +13,6 @@ Embed = Callable[[Tensor], Tensor]
 """Maps (B, C, H, W) float images in [0, 1] to (B, D) float embeddings, in eval mode and without gradients."""
 
 Z95 = 1.96
-LOW_IS_GOOD = frozenset({"verification_eer", "uniformity", "alignment"})
-"""Figures of which the smaller is the better."""
 
 
 @dataclass(frozen=True)

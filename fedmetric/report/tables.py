@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from fedmetric.evaluation.base import LOW_IS_GOOD
+from fedmetric.evaluation.directions import LOW_IS_GOOD
 
 ROWS = ("pixels", "random", "start", "trained")
 """Rows of an evaluation in the order of a table; "start" are the weights that a run started from, where it did."""

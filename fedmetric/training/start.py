@@ -11,8 +11,7 @@ import numpy as np
 from fedmetric.arrays import Arrays, load_arrays
 from fedmetric.config.experiment import Experiment, Start
 from fedmetric.errors import ConfigError, FedmetricError
-from fedmetric.export import description_of
-from fedmetric.runs import ABOUT, WEIGHTS, find_model
+from fedmetric.runs import ABOUT, WEIGHTS, description_of, find_model
 
 HEADS = ("fc.", "classifier.", "head.", "heads.", "last_linear.", "objective.")
 PREFIX = "backbone."

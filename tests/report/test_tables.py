@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fedmetric.evaluation.base import LOW_IS_GOOD
 from fedmetric.evaluation.diagnostics import DIAGNOSTICS
+from fedmetric.evaluation.directions import LOW_IS_GOOD
 from fedmetric.report.tables import TITLES, markdown_table, percent, present, score_table, title_of, wins
 
 
