@@ -15,7 +15,6 @@ from fedmetric.server.checkpoints import Checkpoint
 from fedmetric.server.rounds import RoundOutcome
 from fedmetric.training.optimiser import learning_rate
 from fedmetric.training.site import Site
-from fedmetric.training.start import classes_of_start
 
 Emit = Callable[[Mapping[str, Any]], None]
 
@@ -45,12 +44,12 @@ def start_event(site: Site, start: Checkpoint) -> dict[str, Any]:
         "evaluation_on": site.experiment.evaluation.on,
         "shared_bytes": num_bytes(start.shared),
         "skipped": len(site.dataset.skipped),
-        "notes": [*site.dataset.notes, *_notes_on(site.experiment)],
+        "notes": [*site.dataset.notes, *_notes_on_start(site)],
     }
 
 
-def _notes_on(experiment: Experiment) -> list[str]:
-    if classes_of_start(experiment.start) is None:
+def _notes_on_start(site: Site) -> list[str]:
+    if site.trained_before is None:
         return ["nothing beside start.weights says which classes it was trained on; see that none is evaluated"]
     return []
 

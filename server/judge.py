@@ -23,7 +23,6 @@ from fedmetric.models.embedder import Embedder, build_embedder
 from fedmetric.seeds import numpy_generator
 from fedmetric.training.batches import to_tensor
 from fedmetric.training.site import Site, compute_device
-from fedmetric.training.start import classes_of_start
 
 INSPECTED = 256
 
@@ -35,7 +34,7 @@ class Judge:
         self.site = site
         seen = {*site.training_images.present_classes(), *site.public_images.present_classes()}
         experiment = site.experiment
-        before = classes_of_start(experiment.start) or ()
+        before = site.trained_before or ()
         check_unseen(before, site.evaluation_images.present_classes(), "start.weights")
         own = [class_hash(name) for name in sorted(seen)]
         self.class_hashes = tuple(dict.fromkeys([*own, *before]))

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 from fedmetric.config import Experiment
 from fedmetric.config.compatibility import only_rule
 from fedmetric.errors import ConfigError
+from fedmetric.objectives.base import PROXIES
 from fedmetric.registry import rules
 from fedmetric.training.site import Site
 
 Baseline = Literal["central", "local", "random"]
-PROXIES = "proxies"
 
 
 def baseline_of(experiment: Experiment, baseline: Baseline) -> Experiment:

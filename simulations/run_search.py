@@ -115,10 +115,12 @@ def check_measured(search: Search, cells: Sequence[Cell]) -> None:
             raise ConfigError(
                 f"search.metric '{search.metric}' is not measured{close}; measured are {', '.join(names)}"
             )
-        between = [*score_names(settings, full=False), *DIAGNOSTICS]
-        if search.prune and not settings.every:
+        if not search.prune:
+            continue
+        if not settings.every:
             raise ConfigError("search.prune needs evaluations between rounds, and evaluation.every is 0")
-        if search.prune and search.metric not in between:
+        between = [*score_names(settings, full=False), *DIAGNOSTICS]
+        if search.metric not in between:
             raise ConfigError(
                 f"search.prune needs a metric that is measured between rounds, such as {', '.join(between[:3])}; "
                 f"'{search.metric}' is measured at the end"

@@ -184,6 +184,8 @@ def cells_with(sweep: Sweep, labels: tuple[str, ...], overrides: Sequence[str]) 
     Raises:
         ConfigError: an override is undone by a later one.
     """
+    for position, override in enumerate(overrides):
+        check_kept([override], overrides[position + 1 :], "a later axis or row says")
     found = []
     for seed, fold in itertools.product(sweep.seeds, range(sweep.folds) if sweep.folds else (None,)):
         folds = [] if fold is None else [
@@ -191,12 +193,10 @@ def cells_with(sweep: Sweep, labels: tuple[str, ...], overrides: Sequence[str]) 
             "evaluation.on=validation",
         ]  # fmt: skip
         given = [*folds, f"seed={seed}"]
-        check_kept(sweep.set, given, "the sweep's seeds and folds say")
-        check_kept(overrides, given, "the sweep's seeds and folds say")
-        for position, override in enumerate(overrides):
-            check_kept([override], overrides[position + 1 :], "a later axis or row says")
+        asked = [*sweep.set, *overrides]
+        check_kept(asked, given, "the sweep's seeds and folds say")
         try:
-            experiment = load_experiment(sweep.base, [*sweep.set, *overrides, *given])
+            experiment = load_experiment(sweep.base, [*asked, *given])
             found.append(Cell(labels, seed, with_the_hash_of_its_start(experiment), fold=fold))
         except ConfigError as error:
             found.append(Cell(labels, seed, None, str(error), fold))

@@ -34,7 +34,7 @@ from fedmetric.registry import backbones, rules, samplers, views
 from fedmetric.seeds import numpy_generator
 from fedmetric.training.batches import batch_size_of, to_tensor
 from fedmetric.training.local_update import Trainer
-from fedmetric.training.start import starting_weights
+from fedmetric.training.start import classes_of_start, starting_weights
 
 MAX_PUBLIC = 1024
 MAX_TRAINERS = 8
@@ -119,6 +119,11 @@ class Site:
             embedder.load(started, started, "start.weights")
             embedder.objective.reset_target(embedder.backbone)  # a target that is shared starts as the network does
         return embedder.arrays(self.trainer.routes.server)
+
+    @cached_property
+    def trained_before(self) -> tuple[str, ...] | None:
+        """The hashes of the classes that the weights to start from saw; None where nobody says."""
+        return classes_of_start(self.experiment.start)
 
     def starting(self, names: Collection[str], embedder: Embedder) -> Arrays:
         """Return those of a network's tensors that the experiment starts from a file; none without such a file.
